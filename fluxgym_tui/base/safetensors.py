@@ -1,0 +1,103 @@
+"""What a safetensors file says of itself: its header, read and checked without loading a tensor."""
+
+import json
+import math
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fluxgym_tui.base.errors import FluxgymError
+
+# Bits of one element, by the names the format uses.
+DTYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
+}  # fmt: skip
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the format's reference implementation
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor as the header lists it; `start` and `end` are byte offsets in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of a safetensors file: its string metadata and its tensors by name, in file order."""
+
+    metadata: dict[str, str]
+    tensors: dict[str, TensorInfo]
+    file_bytes: int
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of `path`.
+
+    Raises:
+        FluxgymError: the file is missing, truncated, or not safetensors; the message says which and where.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            file_bytes = os.fstat(file.fileno()).st_size
+            head = file.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            if not 2 <= length <= _MAX_HEADER_BYTES:
+                raise FluxgymError(
+                    f"{path} is not a safetensors file: it does not begin with a header length",
+                    hint="Download it again; a web page or a .ckpt saved under this name is a common cause.",
+                )
+            raw = file.read(length)
+    except OSError as error:
+        raise FluxgymError(
+            f"cannot read {path}: {error.strerror}", hint="Check the path and its permissions."
+        ) from error
+    if len(raw) < length:
+        raise _truncated(path, 8 + length, file_bytes)
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        raise FluxgymError(
+            f"{path} is not a safetensors file: its header is no JSON", hint="Download it again."
+        ) from error
+    if not isinstance(data, dict):
+        raise FluxgymError(f"{path} is not a safetensors file: its header is no object", hint="Download it again.")
+    metadata = data.pop("__metadata__", None) or {}
+    tensors = {name: _tensor(path, name, entry, base=8 + length) for name, entry in data.items()}
+    end = max((tensor.end for tensor in tensors.values()), default=8 + length)
+    if file_bytes < end:
+        raise _truncated(path, end, file_bytes)
+    return Header(metadata={str(k): str(v) for k, v in metadata.items()}, tensors=tensors, file_bytes=file_bytes)
+
+
+def _tensor(path: Path, name: str, entry: Any, *, base: int) -> TensorInfo:
+    try:
+        dtype, shape, (start, end) = (
+            str(entry["dtype"]),
+            tuple(int(side) for side in entry["shape"]),
+            entry["data_offsets"],
+        )
+        fits = 0 <= start <= end and all(side >= 0 for side in shape)
+        if dtype in DTYPE_BITS:
+            fits = fits and (end - start) * 8 == math.prod(shape) * DTYPE_BITS[dtype]
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise FluxgymError(
+            f"{path}: the header entry of tensor {name!r} makes no sense", hint="Download the file again."
+        )
+    return TensorInfo(dtype=dtype, shape=shape, start=base + start, end=base + end)
+
+
+def _truncated(path: Path, expected: int, found: int) -> FluxgymError:
+    return FluxgymError(
+        f"{path} is incomplete: {found:,} of at least {expected:,} bytes are there",
+        hint="The download or copy broke off. Delete the file and fetch it again.",
+    )
