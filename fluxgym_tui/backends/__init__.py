@@ -1,0 +1,1 @@
+"""The programs that train: one seam (`base`), and behind it `builtin` and `kohya`."""
