@@ -20,7 +20,7 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     index=(--index-url https://download.pytorch.org/whl/cpu)
   fi
   torch=$(sed -n 's/^\(torch==[0-9.]*\)$/\1/p' constraints.txt)
-  "${pip[@]}" --retries 1 --timeout 20 "${index[@]}" "$torch" 2>/dev/null || "${pip[@]}" "$torch"
+  "${pip[@]}" --no-deps --retries 1 --timeout 20 "${index[@]}" "$torch" 2>/dev/null || "${pip[@]}" "$torch"
 fi
 echo "Installing fluxgym-tui[$extras] into $venv ..." >&2
 "${pip[@]}" --editable ".[$extras]"
