@@ -54,7 +54,7 @@ class Backend(Protocol):
         """The word of specs and manifests: `builtin` or `kohya`."""
 
     def available(self) -> str | None:
-        """None where it can train here and now, else the reason with the command that mends it. Imports nothing slow."""
+        """None where it can train here and now, else the reason with the command that mends it. Quick."""
 
     def check(self, job: TrainJob) -> list[Finding]:
         """What stands against `job`, found without starting anything. Errors stop the start."""

@@ -1,0 +1,87 @@
+"""The built-in trainer as a backend: `python -m fluxgym_tui.trainer` with sd-scripts' flags."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.findings import Finding, Severity
+from fluxgym_tui.trainer import flags
+
+NEEDED_MODULES = ("torch", "safetensors", "transformers", "tokenizers", "numpy")
+
+
+class BuiltinBackend:
+    """Our own trainer, in the Python that runs now."""
+
+    name = "builtin"
+
+    def available(self) -> str | None:
+        """None where the packages that train are installed, else which are not and the command that adds them."""
+        missing = [module for module in NEEDED_MODULES if importlib.util.find_spec(module) is None]
+        if not missing:
+            return None
+        return f"{', '.join(missing)} not installed; pip install 'fluxgym-tui[train]' adds what training needs"
+
+    def check(self, job: TrainJob) -> list[Finding]:
+        """A finding for each flag that the trainer does not take and for each model file that is not there."""
+        findings = [
+            Finding(
+                code="flag_refused",
+                severity=Severity.ERROR,
+                title=f"{problem.flag}: {problem.message}",
+                fix=problem.fix,
+            )
+            for problem in flags.check(_arguments(job), complete=True)
+        ]
+        findings += [
+            Finding(
+                code="model_missing",
+                severity=Severity.ERROR,
+                title=f"There is no {path.name}",
+                detail=f"--{flag} {path}",
+                fix="Download the base model first: fluxgym-tui download MODEL.",
+                path=str(path),
+            )
+            for flag, path in _model_paths(job)
+            if not path.is_file()
+        ]
+        return findings
+
+    def command(self, job: TrainJob) -> TrainCommand:
+        """`python -m fluxgym_tui.trainer` with the job's flags.
+
+        Raises:
+            FluxgymError: training is not installed, or the trainer does not take one of the flags.
+        """
+        if (reason := self.available()) is not None:
+            raise FluxgymError(f"The built-in trainer cannot run: {reason}", code=ExitCode.MISSING_EXTRA)
+        arguments = _arguments(job)
+        flags.parse(arguments)
+        # Python's own safe path: a file of the user's named like a module of ours must not be imported from the folder.
+        argv = (sys.executable, "-P", "-m", "fluxgym_tui.trainer", *arguments)
+        return TrainCommand(argv=argv, env={"PYTHONUNBUFFERED": "1"}, cwd=job.output_dir, log_format="builtin")
+
+
+def _model_paths(job: TrainJob) -> tuple[tuple[str, Path], ...]:
+    models = job.models
+    return (
+        ("pretrained_model_name_or_path", models.transformer),
+        ("clip_l", models.clip_l),
+        ("t5xxl", models.t5xxl),
+        ("ae", models.ae),
+    )
+
+
+def _arguments(job: TrainJob) -> Sequence[str]:
+    paths: dict[str, Path | None] = dict(_model_paths(job)) | {
+        "tokenizer_cache_dir": job.models.tokenizer_cache_dir,
+        "dataset_config": job.dataset_config,
+        "sample_prompts": job.sample_prompts,
+        "output_dir": job.output_dir,
+    }
+    arguments = flag_arguments({name: str(path) for name, path in paths.items() if path is not None})
+    arguments += flag_arguments({"output_name": job.output_name})
+    return (*arguments, *flag_arguments(job.flags), *job.extra_args)

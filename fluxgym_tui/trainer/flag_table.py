@@ -1,0 +1,246 @@
+"""Every flag of sd-scripts' FLUX trainer, and what the built-in trainer makes of it. Imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Status(StrEnum):
+    """What becomes of a flag. Nothing is accepted and then left out of account."""
+
+    HONOURED = "honoured"
+    ALWAYS = "always so"  # a switch for what this trainer does anyway
+    REFUSED = "refused"  # it means something for FLUX, and this trainer does not do it
+    MEANINGLESS = "without meaning here"  # refused too: it belongs to another model or changes nothing for FLUX
+
+
+FlagScalar = str | int | float | bool | Path | None
+FlagResult = FlagScalar | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag. `read` turns an argument into its value, and is None for a switch; `many` takes any number of them."""
+
+    name: str
+    status: Status
+    note: str
+    read: Callable[[str], FlagScalar] | None = None
+    default: FlagResult = None
+    choices: tuple[str, ...] | None = None
+    many: bool = False
+    required: bool = False
+    ours: bool = False  # not of sd-scripts
+
+
+def int_or_float(text: str) -> int | float:
+    """Steps, or a part of all steps: `100` and `100.0` -> 100, `0.1` and `10%` -> 0.1."""
+    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    return int(value) if value >= 1 and value.is_integer() and not text.endswith("%") else value
+
+
+def _takes(
+    name: str,
+    read: Callable[[str], FlagScalar],
+    default: FlagResult,
+    note: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    many: bool = False,
+    required: bool = False,
+    ours: bool = False,
+) -> Flag:
+    return Flag(name, Status.HONOURED, note, read, default, choices=choices, many=many, required=required, ours=ours)
+
+
+def _switch(name: str, note: str, *, required: bool = False, ours: bool = False) -> Flag:
+    return Flag(name, Status.HONOURED, note, None, False, required=required, ours=ours)
+
+
+_FALLBACK = "for datasets whose file does not say it"
+
+_HONOURED = (
+    # models and folders
+    _takes("pretrained_model_name_or_path", Path, None, "FLUX.1 in BFL's layout, one file", required=True),
+    _takes("clip_l", Path, None, "read only where a caption's cache or a sample prompt needs it", required=True),
+    _takes("t5xxl", Path, None, "read only where a caption's cache or a sample prompt needs it", required=True),
+    _takes("ae", Path, None, "read only where a picture's cache or a sample needs it", required=True),
+    _takes("tokenizer_cache_dir", Path, None, "without it the tokenizers come from the Hugging Face hub"),
+    _takes("output_dir", Path, None, "made where it is missing", required=True),
+    _takes("output_name", str, None, "`last` where not given, as in sd-scripts"),
+    # pictures
+    _takes("dataset_config", Path, None, "sd-scripts' TOML", required=True),
+    _takes("resolution", str, None, f"`W,H` or one number, {_FALLBACK}"),
+    _takes("train_batch_size", int, 1, _FALLBACK),
+    _switch("enable_bucket", _FALLBACK),
+    _takes("min_bucket_reso", int, 256, _FALLBACK),
+    _takes("max_bucket_reso", int, 1024, _FALLBACK),
+    _takes("bucket_reso_steps", int, 64, f"{_FALLBACK}; multiples of 64, as sd-scripts demands for FLUX"),
+    _switch("bucket_no_upscale", _FALLBACK),
+    _takes("caption_extension", str, ".caption", _FALLBACK),
+    _takes("prior_loss_weight", float, 1.0, "weight of regularisation pictures"),
+    _switch("cache_latents", "implied by the next"),
+    _switch("cache_latents_to_disk", "pictures are always trained from caches beside them", required=True),
+    _takes("vae_batch_size", int, 1, "pictures of one bucket encoded at once"),
+    _switch("cache_text_encoder_outputs", "implied by the next"),
+    _switch("cache_text_encoder_outputs_to_disk", "captions are always trained from caches", required=True),
+    _takes("text_encoder_batch_size", int, None, "captions encoded at once; the batch size where not given"),
+    _takes("t5xxl_max_token_length", int, None, "512, or 256 for schnell, where not given"),
+    _switch("apply_t5_attn_mask", "the transformer does not look at the padding of captions"),
+    _takes("max_data_loader_n_workers", int, 8, "threads that read caches ahead of the training; 0 reads in between"),
+    # the LoRA
+    _takes("network_module", str, None, "the one kind of LoRA there is", choices=("networks.lora_flux",)),
+    _takes("network_dim", int, None, "4 where not given, as in sd-scripts"),
+    _takes("network_alpha", float, 1.0, "the LoRA is scaled by alpha / dim"),
+    _takes("network_args", str, None, "`train_blocks=all`, `double` or `single`", many=True),
+    _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's)"),
+    _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
+    # the optimiser
+    _takes("optimizer_type", str, "", "in any case; AdamW where not given", choices=("AdamW", "Adafactor")),
+    _takes("optimizer_args", str, None, "`weight_decay=0.1`, `betas=0.9,0.99` and so on, by PyTorch's names", many=True),
+    _takes("learning_rate", float, 2e-6, ""),
+    _takes("unet_lr", float, None, "the transformer's own learning rate: beats `learning_rate`"),
+    _takes("max_grad_norm", float, 1.0, "0 = gradients are not clipped"),
+    _takes(
+        "lr_scheduler", str, "constant", "as transformers defines them",
+        choices=("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
+    ),
+    _takes("lr_warmup_steps", int_or_float, 0, "steps, or below 1 a part of all steps"),
+    _takes("lr_scheduler_num_cycles", int, 1, "for cosine_with_restarts"),
+    _takes("lr_scheduler_power", float, 1.0, "for polynomial"),
+    # how long, how exactly
+    _takes("max_train_steps", int, 1600, "optimiser steps"),
+    _takes("max_train_epochs", int, None, "beats `max_train_steps`"),
+    _takes("gradient_accumulation_steps", int, 1, "batches an optimiser step"),
+    _switch("gradient_checkpointing", "less memory, more time"),
+    _takes("mixed_precision", str, "no", "bf16: the base in bf16, the LoRA's weights in fp32", choices=("no", "bf16")),
+    _takes("seed", int, None, "drawn and printed where not given"),
+    # noise, target, loss
+    _takes("guidance_scale", float, 3.5, "given to models that embed it"),
+    _takes(
+        "timestep_sampling", str, "sigma", "",
+        choices=("sigma", "uniform", "sigmoid", "shift", "flux_shift"),
+    ),
+    _takes("sigmoid_scale", float, 1.0, "for sigmoid, shift and flux_shift"),
+    _takes("discrete_flow_shift", float, 3.0, "for sigma and shift"),
+    _takes(
+        "weighting_scheme", str, "uniform", "draws the timesteps of `sigma`, weighs the loss of `sigma_scaled`",
+        choices=("sigma_sqrt", "logit_normal", "mode", "cosmap", "none", "uniform"),
+    ),
+    _takes("logit_mean", float, 0.0, "for logit_normal"),
+    _takes("logit_std", float, 1.0, "for logit_normal"),
+    _takes("mode_scale", float, 1.29, "for mode"),
+    _takes("model_prediction_type", str, "sigma_scaled", "", choices=("raw", "additive", "sigma_scaled")),
+    _takes("loss_type", str, "l2", "", choices=("l2", "l1")),
+    # files
+    _takes("save_model_as", str, "safetensors", "the one format there is", choices=("safetensors",)),
+    _takes("save_precision", str, None, "that of training where not given", choices=("float", "fp16", "bf16")),
+    _takes("save_every_n_epochs", int, None, "`NAME-000004.safetensors`; the last is always `NAME.safetensors`"),
+    _takes("save_every_n_steps", int, None, "`NAME-step00000100.safetensors`"),
+    _takes("save_last_n_epochs", int, None, "older checkpoints of epochs are removed"),
+    _takes("save_last_n_steps", int, None, "checkpoints of steps that are older than this many steps are removed"),
+    _takes("training_comment", str, None, "into the LoRA's metadata"),
+    _takes("metadata_title", str, None, "into the LoRA's metadata; the output name where not given"),
+    _takes("metadata_author", str, None, "into the LoRA's metadata"),
+    _takes("metadata_description", str, None, "into the LoRA's metadata"),
+    _takes("metadata_license", str, None, "into the LoRA's metadata"),
+    _takes("metadata_tags", str, None, "into the LoRA's metadata"),
+    # samples
+    _takes("sample_prompts", Path, None, "one prompt a line: `--w --h --d --s --g --l --n`"),
+    _takes("sample_every_n_steps", int, None, ""),
+    _takes("sample_every_n_epochs", int, None, "beats `sample_every_n_steps`"),
+    _switch("sample_at_first", "before the first step"),
+    _switch("fluxgym_probe", "loss at fixed noise and eight fixed sigmas before and after the training", ours=True),
+)  # fmt: skip
+
+_ALWAYS = {
+    "sdpa": "attention is PyTorch's own",
+    "persistent_data_loader_workers": "the reading threads live as long as the training",
+    "no_half_vae": "the autoencoder runs in fp32",
+    "highvram": "memory of the device is not cleared between the pictures that are encoded",
+    "lowram": "weights are read straight to the device",
+    "console_log_simple": "the log is plain lines",
+}
+
+_TRAINS_CACHED = "captions and pictures are trained from caches, which forbid it"
+_LATER = "not done by this trainer yet"
+_ONE_DEVICE = "it trains on one device, by itself"
+_BLOCKS = "the whole transformer stays on the device"
+_HUB = "the app uploads, not the trainer"
+_TRACKING = "its events say more: `fluxgym-tui events`"
+
+_REFUSED = {
+    "console_log_level": "everything is logged", "console_log_file": "the run keeps the log",
+    "metadata_usage_hint": _LATER, "metadata_thumbnail": _LATER, "metadata_merged_from": _LATER,
+    "metadata_trigger_phrase": _LATER, "metadata_preprocessor": _LATER, "metadata_is_negative_embedding": _LATER,
+    "train_data_dir": "pictures come from `dataset_config`", "reg_data_dir": "pictures come from `dataset_config`",
+    "in_json": "pictures come from `dataset_config`", "conditioning_data_dir": _LATER,
+    "dataset_repeats": "repeats come from `dataset_config`", "dataset_class": "no code of others is loaded",
+    "cache_info": _LATER, "debug_dataset": "`fluxgym-tui plan` shows what would be trained",
+    "shuffle_caption": _TRAINS_CACHED, "caption_separator": _TRAINS_CACHED, "keep_tokens": _TRAINS_CACHED,
+    "keep_tokens_separator": _TRAINS_CACHED, "secondary_separator": _TRAINS_CACHED, "enable_wildcard": _TRAINS_CACHED,
+    "caption_prefix": _LATER, "caption_suffix": _LATER, "caption_dropout_rate": _TRAINS_CACHED,
+    "caption_dropout_every_n_epochs": _TRAINS_CACHED, "caption_tag_dropout_rate": _TRAINS_CACHED,
+    "token_warmup_min": _TRAINS_CACHED, "token_warmup_step": _TRAINS_CACHED,
+    "color_aug": _TRAINS_CACHED, "flip_aug": _LATER, "face_crop_aug_range": _TRAINS_CACHED,
+    "random_crop": _TRAINS_CACHED, "alpha_mask": _LATER, "masked_loss": _LATER,
+    "resize_interpolation": "down by area, up by Lanczos, as sd-scripts does where it is not given",
+    "skip_cache_check": "every cache is checked against its picture, caption and encoder",
+    "huggingface_repo_id": _HUB, "huggingface_repo_type": _HUB, "huggingface_path_in_repo": _HUB,
+    "huggingface_token": _HUB, "huggingface_repo_visibility": _HUB, "save_state_to_huggingface": _HUB,
+    "resume_from_huggingface": _HUB, "async_upload": _HUB,
+    "save_n_epoch_ratio": "give `save_every_n_epochs`", "save_state": _LATER, "save_state_on_train_end": _LATER,
+    "save_last_n_epochs_state": _LATER, "save_last_n_steps_state": _LATER, "resume": _LATER,
+    "skip_until_initial_step": _LATER, "initial_epoch": _LATER, "initial_step": _LATER,
+    "mem_eff_attn": "attention is PyTorch's own (`sdpa`)", "xformers": "attention is PyTorch's own (`sdpa`)",
+    "torch_compile": _LATER, "dynamo_backend": _LATER,
+    "full_fp16": _LATER, "full_bf16": _LATER, "fp8_base": _LATER, "fp8_base_unet": _LATER,
+    "fp16_master_weights_and_gradients": _LATER,
+    "ddp_timeout": _ONE_DEVICE, "ddp_gradient_as_bucket_view": _ONE_DEVICE, "ddp_static_graph": _ONE_DEVICE,
+    "deepspeed": _ONE_DEVICE, "zero_stage": _ONE_DEVICE, "offload_optimizer_device": _ONE_DEVICE,
+    "offload_optimizer_nvme_path": _ONE_DEVICE, "offload_param_device": _ONE_DEVICE,
+    "offload_param_nvme_path": _ONE_DEVICE, "zero3_init_flag": _ONE_DEVICE, "zero3_save_16bit_model": _ONE_DEVICE,
+    "logging_dir": _TRACKING, "log_with": _TRACKING, "log_prefix": _TRACKING, "log_tracker_name": _TRACKING,
+    "wandb_run_name": _TRACKING, "log_tracker_config": _TRACKING, "wandb_api_key": _TRACKING, "log_config": _TRACKING,
+    "noise_offset": _LATER, "noise_offset_random_strength": _LATER, "multires_noise_iterations": _LATER,
+    "multires_noise_discount": _LATER, "ip_noise_gamma": _LATER, "ip_noise_gamma_random_strength": _LATER,
+    "adaptive_noise_scale": _LATER, "huber_schedule": _LATER, "huber_c": _LATER, "huber_scale": _LATER,
+    "config_file": "flags come from the command line", "output_config": "flags come from the command line",
+    "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
+    "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
+    "lr_decay_steps": _LATER, "lr_scheduler_timescale": _LATER, "lr_scheduler_min_lr_ratio": _LATER,
+    "fused_backward_pass": _LATER, "cpu_offload_checkpointing": _LATER, "blocks_to_swap": _BLOCKS,
+    "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
+    "text_encoder_lr": "CLIP-L is not trained by this trainer",
+    "network_train_text_encoder_only": "CLIP-L is not trained by this trainer",
+    "network_dropout": _LATER, "dim_from_weights": _LATER, "scale_weight_norms": _LATER, "base_weights": _LATER,
+    "base_weights_multiplier": _LATER, "validation_seed": _LATER, "validation_split": _LATER,
+    "validate_every_n_steps": _LATER, "validate_every_n_epochs": _LATER, "max_validation_steps": _LATER,
+    "disable_mmap_load_safetensors": "files are always memory-mapped: that is the fastest way to one copy",
+    "controlnet_model_name_or_path": "it trains LoRAs alone",
+}  # fmt: skip
+
+_SD = "of Stable Diffusion"
+_MEANINGLESS = {
+    "help": "this table is the help", "v2": _SD, "v_parameterization": _SD, "clip_skip": _SD, "max_token_length": _SD,
+    "vae": "FLUX's autoencoder is `ae`", "caption_extention": "an old misspelling of `caption_extension`",
+    "zero_terminal_snr": _SD, "min_snr_gamma": _SD, "scale_v_pred_loss_like_noise_pred": _SD, "v_pred_like_loss": _SD,
+    "debiased_estimation_loss": _SD, "weighted_captions": "sd-scripts does not apply it to FLUX",
+    "min_timestep": "sd-scripts does not use it for FLUX", "max_timestep": "sd-scripts does not use it for FLUX",
+    "sample_sampler": "sd-scripts does not use it for FLUX: samples are always Euler's",
+}  # fmt: skip
+
+_MODEL_TYPE = _takes("model_type", str, "flux", "Chroma needs the kohya backend", choices=("flux",))
+
+FLAGS: dict[str, Flag] = {
+    flag.name: flag
+    for flag in (
+        *_HONOURED,
+        _MODEL_TYPE,
+        *(Flag(name, Status.ALWAYS, note, None, False) for name, note in _ALWAYS.items()),
+        *(Flag(name, Status.REFUSED, note) for name, note in _REFUSED.items()),
+        *(Flag(name, Status.MEANINGLESS, note) for name, note in _MEANINGLESS.items()),
+    )
+}
+"""All of sd-scripts' flags and ours, by name without dashes."""

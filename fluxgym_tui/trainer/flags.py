@@ -1,0 +1,263 @@
+"""The built-in trainer's command line: sd-scripts' flags, read and checked. Imports no torch."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.text import count
+from fluxgym_tui.trainer.flag_table import FLAGS, Flag, FlagResult, FlagScalar, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerOptions:
+    """Every honoured flag by its own name, with sd-scripts' defaults; what each does is in `flag_table.FLAGS`."""
+
+    pretrained_model_name_or_path: Path
+    clip_l: Path
+    t5xxl: Path
+    ae: Path
+    tokenizer_cache_dir: Path | None
+    output_dir: Path
+    output_name: str | None
+    dataset_config: Path
+    resolution: str | None
+    train_batch_size: int
+    enable_bucket: bool
+    min_bucket_reso: int
+    max_bucket_reso: int
+    bucket_reso_steps: int
+    bucket_no_upscale: bool
+    caption_extension: str
+    prior_loss_weight: float
+    cache_latents: bool
+    cache_latents_to_disk: bool
+    vae_batch_size: int
+    cache_text_encoder_outputs: bool
+    cache_text_encoder_outputs_to_disk: bool
+    text_encoder_batch_size: int | None
+    t5xxl_max_token_length: int | None
+    apply_t5_attn_mask: bool
+    max_data_loader_n_workers: int
+    network_module: str | None
+    network_dim: int | None
+    network_alpha: float
+    network_args: tuple[str, ...]
+    network_weights: Path | None
+    network_train_unet_only: bool
+    optimizer_type: str
+    optimizer_args: tuple[str, ...]
+    learning_rate: float
+    unet_lr: float | None
+    max_grad_norm: float
+    lr_scheduler: str
+    lr_warmup_steps: int | float
+    lr_scheduler_num_cycles: int
+    lr_scheduler_power: float
+    max_train_steps: int
+    max_train_epochs: int | None
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    mixed_precision: Literal["no", "bf16"]
+    seed: int | None
+    guidance_scale: float
+    timestep_sampling: str
+    sigmoid_scale: float
+    discrete_flow_shift: float
+    weighting_scheme: str
+    logit_mean: float
+    logit_std: float
+    mode_scale: float
+    model_prediction_type: str
+    loss_type: str
+    model_type: str
+    save_model_as: str
+    save_precision: Literal["float", "fp16", "bf16"] | None
+    save_every_n_epochs: int | None
+    save_every_n_steps: int | None
+    save_last_n_epochs: int | None
+    save_last_n_steps: int | None
+    training_comment: str | None
+    metadata_title: str | None
+    metadata_author: str | None
+    metadata_description: str | None
+    metadata_license: str | None
+    metadata_tags: str | None
+    sample_prompts: Path | None
+    sample_every_n_steps: int | None
+    sample_every_n_epochs: int | None
+    sample_at_first: bool
+    fluxgym_probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlagProblem:
+    """One thing wrong with a command line: the flag (with its dashes), what is wrong, what to do."""
+
+    flag: str
+    message: str
+    fix: str
+
+
+def parse(arguments: Sequence[str]) -> TrainerOptions:
+    """The options that `arguments` give (without the program's name).
+
+    Raises:
+        FluxgymError: a flag is unknown, refused, wrong or missing. All are named, the first one first.
+    """
+    values, problems = _read(arguments)
+    problems += _missing(values)
+    if problems:
+        lines = [f"{problem.flag}: {problem.message}" for problem in problems]
+        head = f"{count(len(problems), 'flag')} cannot be taken:\n  " if len(problems) > 1 else ""
+        hints = list(dict.fromkeys(problem.fix for problem in problems))
+        raise FluxgymError(head + "\n  ".join(lines), hint="\n".join(hints[:3]))
+    complete = {
+        name: values.get(name, () if flag.many else flag.default)
+        for name, flag in FLAGS.items()
+        if flag.status is Status.HONOURED
+    }
+    return TrainerOptions(**complete)  # type: ignore[arg-type]  # the table's readers give the types; a test compares them
+
+
+def check(arguments: Sequence[str], *, complete: bool = False) -> list[FlagProblem]:
+    """What is wrong with `arguments`, in their order; `complete` also demands what the trainer cannot do without."""
+    values, problems = _read(arguments)
+    return problems + (_missing(values) if complete else [])
+
+
+def option_names() -> tuple[str, ...]:
+    """The names of `TrainerOptions`, in its order."""
+    return tuple(field.name for field in fields(TrainerOptions))
+
+
+def _read(arguments: Sequence[str]) -> tuple[dict[str, FlagResult], list[FlagProblem]]:
+    values: dict[str, FlagResult] = {}
+    problems: list[FlagProblem] = []
+    for written, texts in _split(arguments):
+        try:
+            flag = _known(written)
+            value = _value(flag, texts)
+            if values.get(flag.name, value) != value:
+                raise _Wrong("it is given twice, with different values", "Give it once.")  # noqa: TRY301
+            values[flag.name] = value
+        except _Wrong as wrong:
+            problems.append(FlagProblem(written, wrong.message, wrong.fix))
+    return values, problems
+
+
+def _split(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each flag as written with the arguments that follow it; an argument before the first stands alone."""
+    current: tuple[str, list[str]] | None = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            if current is not None:
+                yield current
+            written, equals, value = argument.partition("=")
+            current = (written, [value] if equals else [])
+        elif current is None:
+            yield argument, []
+        else:
+            current[1].append(argument)
+    if current is not None:
+        yield current
+
+
+def _known(written: str) -> Flag:
+    flag = FLAGS.get(written.removeprefix("--")) if written.startswith("--") else None
+    if flag is None:
+        near = difflib.get_close_matches(written.lstrip("-"), FLAGS, n=1, cutoff=0.6)
+        fix = f"Did you mean --{near[0]}?" if near else "docs/trainer.md lists the flags that there are."
+        raise _Wrong("there is no such flag" if written.startswith("-") else "no flag stands before it", fix)
+    if flag.status in (Status.REFUSED, Status.MEANINGLESS):
+        fix = "Leave it out" + ("." if flag.status is Status.MEANINGLESS else ", or train with the kohya backend.")
+        raise _Wrong(f"the built-in trainer does not take it: {flag.note}", fix)
+    return flag
+
+
+def _value(flag: Flag, texts: list[str]) -> FlagResult:
+    if flag.read is None:
+        if texts:
+            raise _Wrong(f"it is a switch and takes no value ({texts[0]!r})", "Leave the value out.")
+        return True
+    if flag.many:
+        return tuple(texts)
+    if len(texts) != 1:
+        raise _Wrong(f"it takes one value, {len(texts)} are given", "Write it as --flag value.")
+    return _one(flag, texts[0])
+
+
+def _one(flag: Flag, text: str) -> FlagScalar:
+    assert flag.read is not None
+    if flag.choices is not None:
+        # sd-scripts reads the optimiser's name in any case, and only that
+        found = [choice for choice in flag.choices if choice == text or _any_case(flag, choice, text)]
+        if not found:
+            known = ", ".join(flag.choices)
+            raise _Wrong(f"{text!r} is not done by the built-in trainer", f"It knows {known}.")
+        return found[0]
+    try:
+        value = flag.read(text)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}.get(flag.read, "a number")  # type: ignore[call-overload]
+        raise _Wrong(f"{text!r} is not {kind}", "Correct the value.") from None
+    if isinstance(value, (int, float)) and not _in_range(flag, value):
+        raise _Wrong(f"{text} is out of its range", _RANGES[flag.name].words)
+    return value
+
+
+def _any_case(flag: Flag, choice: str, text: str) -> bool:
+    return flag.name == "optimizer_type" and choice.lower() == text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    least: float
+    words: str
+
+
+_AT_LEAST_ONE = _Range(1, "Give 1 or more.")
+_NOT_NEGATIVE = _Range(0, "Give 0 or more.")
+_RANGES: Mapping[str, _Range] = dict.fromkeys(
+    (
+        "train_batch_size", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "vae_batch_size",
+        "text_encoder_batch_size", "t5xxl_max_token_length", "network_dim", "max_train_steps", "max_train_epochs",
+        "gradient_accumulation_steps", "save_every_n_epochs", "save_every_n_steps", "save_last_n_epochs",
+        "save_last_n_steps", "lr_scheduler_num_cycles",
+    ),
+    _AT_LEAST_ONE,
+) | dict.fromkeys(
+    (
+        "max_data_loader_n_workers", "seed", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
+        "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
+        "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
+    ),
+    _NOT_NEGATIVE,
+)  # fmt: skip
+
+
+def _in_range(flag: Flag, value: float) -> bool:
+    """Whether `value` makes sense; NaN never does."""
+    limits = _RANGES.get(flag.name)
+    return value >= limits.least if limits is not None else value == value  # noqa: PLR0124 - NaN is not itself
+
+
+def _missing(values: Mapping[str, FlagResult]) -> list[FlagProblem]:
+    return [
+        FlagProblem(
+            f"--{flag.name}",
+            f"the built-in trainer needs it{': ' + flag.note if flag.note else ''}",
+            f"Add --{flag.name}{'' if flag.read is None else ' VALUE'}.",
+        )
+        for flag in FLAGS.values()
+        if flag.required and not values.get(flag.name)
+    ]
+
+
+class _Wrong(Exception):  # noqa: N818 - a verdict that travels a few lines, not an error of its own
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
