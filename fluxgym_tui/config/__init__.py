@@ -1,0 +1,1 @@
+"""What the user asks for: specs, models, presets, the workspace, and kohya's dataset.toml."""

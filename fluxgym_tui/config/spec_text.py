@@ -1,0 +1,110 @@
+"""Writes a spec as YAML: every key with its value, and for a new one a comment that says what it does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fluxgym_tui.config.yaml_text import write_scalar
+
+# What each key does, for the commented file of `new`; the part after a dot is the key in its group.
+COMMENTS: dict[str, str] = {
+    "schema": "the form of this file",
+    "name": "names the run, its folder and its files",
+    "trigger": "the caption of a picture that has none; say it in your prompts",
+    "base_model": "a key of models.yaml: `fluxgym-tui models` lists them",
+    "backend": "auto | kohya | builtin; auto is kohya where installed, else builtin",
+    "dataset.path": "the folder of pictures, captions beside them as .txt; relative to this file, or absolute",
+    "dataset.resolution": "width, height; one number is a square; the pixel area is what counts",
+    "dataset.resize": "shortest side in pixels of the copies that are trained; 0 = no resizing",
+    "dataset.downscale_only": "resize never enlarges",
+    "dataset.enable_bucket": "keep each picture's shape; false crops all to the resolution",
+    "dataset.bucket_no_upscale": "never enlarge a small picture",
+    "dataset.min_bucket_reso": "shortest side of a bucket, where upscaling is allowed",
+    "dataset.max_bucket_reso": "longest side of a bucket, where upscaling is allowed",
+    "dataset.bucket_reso_steps": "multiples of 64: FLUX trains no others",
+    "dataset.num_repeats": "how often each picture counts in an epoch",
+    "dataset.batch_size": "pictures a step; more need more memory",
+    "dataset.subsets": "more folders, as - {path: DIR, num_repeats: 5, trigger: T, is_reg: false}",
+    "training.vram": "auto | cpu | 8G 10G 12G 16G 20G 24G 40G 48G 80G: a recipe that fits the memory",
+    "training.train_clip_l": "train the CLIP-L text encoder too",
+    "training.learning_rate": "higher learns faster and breaks sooner",
+    "training.network_dim": "rank of the LoRA: its size and what it can hold",
+    "training.network_alpha": "the LoRA's strength is alpha / dim",
+    "training.max_train_epochs": "how often all pictures are seen, repeats included",
+    "training.max_train_steps": "the length in steps, in place of epochs",
+    "training.save_every_n_epochs": "a LoRA file each so many epochs; null = only at the end",
+    "training.save_every_n_steps": "a LoRA file each so many steps",
+    "training.seed": "the same seed and settings give the same run",
+    "training.gradient_accumulation_steps": "batches added up before a step",
+    "training.guidance_scale": "1.0 for FLUX.1-dev",
+    "training.timestep_sampling": "sigma | uniform | sigmoid | shift | flux_shift",
+    "training.discrete_flow_shift": "how far `shift` leans to noise",
+    "training.model_prediction_type": "raw | additive | sigma_scaled",
+    "training.loss_type": "l2 | l1 | huber | smooth_l1",
+    "training.max_data_loader_n_workers": "processes that load pictures",
+    "samples.prompts": 'a list, as ["T riding a bike --d 42 --w 768 --h 1024"]',
+    "samples.every_n_steps": "sample pictures each so many steps; 0 = none",
+    "samples.every_n_epochs": "the same in epochs; it wins over steps",
+    "samples.at_first": "also before the first step",
+    "flags": "any other option of the backend by sd-scripts' name, as lr_scheduler: cosine",
+    "extra_args": "passed on as they are, last",
+    "after.publish": "upload to Hugging Face when the run has ended well",
+    "after.notify": "names of channels in settings.yaml",
+    "after.command": "a shell command to run at the end",
+}
+_GROUPS = ("dataset", "training", "samples", "after")
+_HEADS = {
+    "dataset": "The pictures and how they are fitted.",
+    "training": "sd-scripts' own names.",
+    "samples": "Pictures made while training: none until there are prompts and an interval.",
+    "after": "When the run has ended well.",
+}
+_COMMENT_COLUMN = 36
+
+
+def write_spec(data: Mapping[str, Any], *, comments: bool) -> str:
+    """The YAML of `data`, a spec's keys in nested dicts, in their order; UTF-8, one key a line."""
+    lines: list[str] = []
+    for key, value in data.items():
+        if key in _GROUPS:
+            if comments:
+                lines += ["", f"# {_HEADS[key]}"]
+            lines.append(f"{key}:")
+            for name, item in value.items():
+                lines += _entry(f"{key}.{name}", name, item, "  ", comments)
+        else:
+            if comments and key == "flags":
+                lines.append("")
+            lines += _entry(key, key, value, "", comments)
+    return "\n".join(lines) + "\n"
+
+
+def _entry(route: str, name: str, value: Any, indent: str, comments: bool) -> list[str]:
+    """The lines of one key; its comment stands beside a short value and above a long or nested one."""
+    comment = COMMENTS.get(route) if comments else None
+    if isinstance(value, Mapping) and value:
+        body = [
+            f"{indent}{name}:",
+            *(f"{indent}  {write_scalar(str(key))}: {_inline(item)}" for key, item in value.items()),
+        ]
+    elif isinstance(value, list) and value and (isinstance(value[0], Mapping) or len(value) > 2 or _long(value)):
+        body = [f"{indent}{name}:", *(f"{indent}  - {_inline(item)}" for item in value)]
+    else:
+        body = [f"{indent}{name}: {_inline(value)}"]
+    if comment is None:
+        return body
+    if len(body) == 1 and len(body[0]) < _COMMENT_COLUMN:
+        return [f"{body[0]:<{_COMMENT_COLUMN}}# {comment}"]
+    return [f"{indent}# {comment}", *body]
+
+
+def _long(value: list[Any]) -> bool:
+    return any(isinstance(item, str) and len(item) > 12 for item in value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{write_scalar(str(key))}: {_inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_inline(item) for item in value) + "]"
+    return write_scalar(str(value) if isinstance(value, Path) else value)
