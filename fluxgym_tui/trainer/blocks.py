@@ -111,7 +111,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Normalise the channels of `x` (B, L, C), then scale by 1 + `scale` and move by `shift`, both (B, 1, C)."""
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=EPS), 1 + scale)
+    return (F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale)).add_(shift)
+
+
+def gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
+    """x + gate y: two (B, L, C) and a gate (B, 1, C)."""
+    return (gate * y).add_(x)  # not addcmul: its one rounding less is enough to leave sd-scripts' trajectory
 
 
 class Embedder(nn.Module):
@@ -222,10 +227,10 @@ class DoubleBlock(nn.Module):
         attended = attend(q, k, v, rope=rope, mask=mask)
         txt_attended, img_attended = torch.split(attended, [txt.shape[1], img.shape[1]], dim=1)
 
-        img = torch.addcmul(img, img_gate1, self.img_attn.proj(img_attended))
-        img = torch.addcmul(img, img_gate2, self.img_mlp(modulate(img, img_shift2, img_scale2)))
-        txt = torch.addcmul(txt, txt_gate1, self.txt_attn.proj(txt_attended))
-        txt = torch.addcmul(txt, txt_gate2, self.txt_mlp(modulate(txt, txt_shift2, txt_scale2)))
+        img = gated(img, img_gate1, self.img_attn.proj(img_attended))
+        img = gated(img, img_gate2, self.img_mlp(modulate(img, img_shift2, img_scale2)))
+        txt = gated(txt, txt_gate1, self.txt_attn.proj(txt_attended))
+        txt = gated(txt, txt_gate2, self.txt_mlp(modulate(txt, txt_shift2, txt_scale2)))
         return img, txt
 
 
@@ -247,7 +252,7 @@ class SingleBlock(nn.Module):
         shift, scale, gate = self.modulation(activated_vec)
         qkv, mlp = torch.split(self.linear1(modulate(x, shift, scale)), self.split_sizes, dim=-1)
         attended = attend(*split_heads(qkv, norm=self.norm, head_dim=self.head_dim), rope=rope, mask=mask)
-        return torch.addcmul(x, gate, self.linear2(torch.cat((attended, F.gelu(mlp, approximate="tanh")), dim=-1)))
+        return gated(x, gate, self.linear2(torch.cat((attended, F.gelu(mlp, approximate="tanh")), dim=-1)))
 
 
 class FinalLayer(nn.Module):

@@ -55,6 +55,11 @@ class Flux(nn.Module):
         if not self.img_in.weight.is_meta:
             self.init_weights()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the model computes in: its weights'."""
+        return self.img_in.weight.dtype
+
     def init_weights(self, *, generator: torch.Generator | None = None) -> None:
         """Xavier for linears, normal(0.02) for the embedders, zero for biases, modulations and the last linear."""
         for name, parameter in self.named_parameters():
@@ -86,8 +91,8 @@ class Flux(nn.Module):
         guidance (B,) needed where the model embeds it and unused by schnell,
         txt_attention_mask (B, T) non-zero where a text token counts (None: all count).
         """
-        dtype = self.img_in.weight.dtype
-        vec = self.time_in(timestep_embedding(timesteps).to(dtype)) + self.vector_in(y.to(dtype))
+        dtype = self.dtype
+        vec = self.time_in(timestep_embedding(timesteps).to(dtype))
         if self.guidance_in is not None:
             if guidance is None:
                 raise FluxgymError(
@@ -95,6 +100,7 @@ class Flux(nn.Module):
                     hint="Give `guidance`, one number a picture.",
                 )
             vec = vec + self.guidance_in(timestep_embedding(guidance).to(dtype))
+        vec = vec + self.vector_in(y.to(dtype))
         activated_vec = F.silu(vec)  # every modulation begins with it: once is enough
         rope = rotary(torch.cat((txt_ids, img_ids), dim=1), self.geometry.axes_dim)
         mask = None
@@ -126,8 +132,8 @@ def load_flux(
     """Load a FLUX checkpoint in BFL's layout (`.safetensors` or `.sft`), frozen, in `dtype` on `device`.
 
     Sizes come from the tensors' own shapes; guidance is embedded where the file has `guidance_in`. How a head's
-    width is split among the position axes is in no tensor: it is `axes_dim`, else `{"axes_dim": [...]}` in `<file's stem>.json`
-    beside the file, else FLUX.1's.
+    width is split among the position axes is in no tensor: it is `axes_dim`, else `{"axes_dim": [...]}` in
+    `<file's stem>.json` beside the file, else FLUX.1's.
     Raises FluxgymError where the file cannot be read or is not such a checkpoint.
     """
     path = Path(path)

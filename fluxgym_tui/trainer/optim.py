@@ -1,0 +1,158 @@
+"""Optimisers and learning-rate schedules by sd-scripts' names."""
+
+import inspect
+import math
+from ast import literal_eval
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from fluxgym_tui.base.errors import FluxgymError
+
+
+def parse_arguments(pairs: Sequence[str], *, flag: str) -> dict[str, Any]:
+    """`key=value` strings, as --optimizer_args takes them, with values as Python literals."""
+    arguments = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        try:
+            arguments[key.strip()] = literal_eval(value.strip() if equals else "")
+        except (ValueError, SyntaxError) as error:
+            raise FluxgymError(
+                f"{flag} {pair!r} cannot be read: {error}", hint=f"Write it as {flag} weight_decay=0.1"
+            ) from error
+    return arguments
+
+
+def _adamw(parameters: list[nn.Parameter], *, lr: float, arguments: dict[str, Any]) -> Optimizer:
+    known = set(inspect.signature(torch.optim.AdamW).parameters) - {"params", "lr", "fused", "foreach"}
+    _refuse_unknown(arguments, known=known, optimizer="AdamW")
+    # Fused: one kernel for all of the many small matrices, on CPU and CUDA alike.
+    fused = all(parameter.device.type in {"cpu", "cuda"} for parameter in parameters)
+    return torch.optim.AdamW(parameters, lr=lr, fused=fused, **arguments)
+
+
+def _adafactor(parameters: list[nn.Parameter], *, lr: float, arguments: dict[str, Any]) -> Optimizer:
+    from transformers.optimization import Adafactor  # slow to import, and few use it
+
+    _refuse_unknown(
+        arguments, known=set(inspect.signature(Adafactor).parameters) - {"params", "lr"}, optimizer="Adafactor"
+    )
+    if arguments.get("relative_step", True):
+        raise FluxgymError(
+            "Adafactor with relative_step=True makes its own learning rate, which the built-in trainer lacks.",
+            hint='Give --optimizer_args "relative_step=False" "scale_parameter=False" "warmup_init=False".',
+        )
+    optimizer: Optimizer = Adafactor(parameters, lr=lr, **arguments)  # type: ignore[no-untyped-call]
+    return optimizer
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": _adamw, "adafactor": _adafactor}
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter],
+    *,
+    optimizer_type: str = "",
+    learning_rate: float,
+    optimizer_args: Sequence[str] = (),
+) -> Optimizer:
+    """The optimiser that sd-scripts' `--optimizer_type` names (any case; empty is AdamW) with `--optimizer_args`.
+
+    FluxgymError on a type or an argument that is not honoured, by its name.
+    """
+    build = OPTIMIZERS.get(optimizer_type.lower() or "adamw")
+    if build is None:
+        raise FluxgymError(
+            f"--optimizer_type {optimizer_type} is not honoured by the built-in trainer.",
+            hint="Use AdamW or Adafactor, or the kohya backend.",
+        )
+    return build(list(parameters), lr=learning_rate, arguments=parse_arguments(optimizer_args, flag="--optimizer_args"))
+
+
+def _refuse_unknown(arguments: dict[str, Any], *, known: set[str], optimizer: str) -> None:
+    if unknown := sorted(arguments.keys() - known):
+        raise FluxgymError(
+            f"--optimizer_args {unknown[0]}: {optimizer} has no such argument.",
+            hint=f"It has: {', '.join(sorted(known))}.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """A learning-rate schedule; names and defaults are sd-scripts' flags.
+
+    `lr_warmup_steps`: a whole number of update steps, or a float below 1: that share of all steps.
+    """
+
+    lr_scheduler: str = "constant"
+    lr_warmup_steps: int | float = 0
+    lr_scheduler_num_cycles: int = 1
+    lr_scheduler_power: float = 1.0
+
+    def warmup(self, total_steps: int) -> int:
+        """Update steps of warm-up."""
+        share = isinstance(self.lr_warmup_steps, float)
+        return int(self.lr_warmup_steps * total_steps) if share else int(self.lr_warmup_steps)
+
+
+Shape = Callable[[float, ScheduleSettings], float]
+
+# What is left of the learning rate when `p` (0..1) of the steps after the warm-up are done, as transformers defines it.
+SHAPES: dict[str, Shape] = {
+    "constant": lambda p, s: 1.0,
+    "constant_with_warmup": lambda p, s: 1.0,
+    "linear": lambda p, s: 1 - p,
+    "cosine": lambda p, s: 0.5 * (1 + math.cos(math.pi * p)),
+    "cosine_with_restarts": lambda p, s: (
+        0.0 if p >= 1 else 0.5 * (1 + math.cos(math.pi * (p * s.lr_scheduler_num_cycles % 1)))
+    ),
+    "polynomial": lambda p, s: (1 - p) ** s.lr_scheduler_power,
+}
+POLYNOMIAL_END = 1e-7  # the learning rate at which transformers' polynomial decay ends
+
+
+def learning_rate_factor(step: int, *, settings: ScheduleSettings, total_steps: int, learning_rate: float) -> float:
+    """What the learning rate is multiplied by in update step `step` (from 0) of `total_steps`."""
+    warmup = settings.warmup(total_steps)
+    if step < warmup:
+        return step / warmup
+    done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    factor = SHAPES[settings.lr_scheduler](done, settings)
+    if settings.lr_scheduler == "polynomial":
+        end = POLYNOMIAL_END / learning_rate
+        return factor * (1 - end) + end
+    return factor
+
+
+def build_schedule(
+    optimizer: Optimizer, *, settings: ScheduleSettings, total_steps: int, learning_rate: float
+) -> LambdaLR:
+    """The schedule that sd-scripts' `--lr_scheduler` names, for `total_steps` update steps. FluxgymError on others."""
+    if settings.lr_scheduler not in SHAPES:
+        raise FluxgymError(
+            f"--lr_scheduler {settings.lr_scheduler} is not honoured by the built-in trainer.",
+            hint=f"Use one of: {', '.join(SHAPES)}.",
+        )
+    if settings.lr_scheduler == "constant" and settings.lr_warmup_steps:
+        raise FluxgymError(
+            "--lr_warmup_steps has no effect with --lr_scheduler constant.",
+            hint="Use --lr_scheduler constant_with_warmup.",
+        )
+    return LambdaLR(
+        optimizer,
+        lambda step: learning_rate_factor(
+            step, settings=settings, total_steps=total_steps, learning_rate=learning_rate
+        ),
+    )
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], *, max_grad_norm: float) -> Tensor:
+    """Scale the gradients to a common norm of at most `max_grad_norm` (0: leave them); returns the norm before."""
+    gradients = [parameter for parameter in parameters if parameter.grad is not None]
+    return torch.nn.utils.clip_grad_norm_(gradients, max_grad_norm or math.inf)
