@@ -1,0 +1,1 @@
+"""Pictures and captions on disk: scan, sizes, captions, staging, caches."""
