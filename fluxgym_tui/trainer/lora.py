@@ -169,7 +169,7 @@ def create_lora(
     network_args: Mapping[str, str] | None = None,
     generator: torch.Generator | None = None,
 ) -> LoraNetwork:
-    """Fresh adapters for `model`, attached. As in sd-scripts the rank is 4 by default; an alpha of 0 or None is the rank.
+    """Fresh adapters for `model`, attached. As in sd-scripts the rank is 4 if None; an alpha of 0 or None is the rank.
 
     `network_args`: `train_blocks` = all | double | single; any other name is refused.
     """
