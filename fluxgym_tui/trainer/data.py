@@ -1,0 +1,208 @@
+"""What is trained: the pictures of a dataset.toml, their captions and buckets, and the batches of an epoch."""
+
+import glob
+import random
+from collections import defaultdict
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.findings import Finding
+from fluxgym_tui.base.text import count
+from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, load_dataset_toml
+from fluxgym_tui.dataset.captions import read_caption, trained_caption
+from fluxgym_tui.plan.buckets import BucketFit, BucketSettings, check_flux_steps, fit
+from fluxgym_tui.plan.steps import regularisation_repeats
+from fluxgym_tui.trainer.flags import TrainerOptions
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # in small or capital letters, as sd-scripts lists them
+LATENT_PIXELS = 16  # a packed token is 2 x 2 latents of 8 x 8 pixels: sides are multiples of it
+
+# What is done for a subset; everything else that differs from sd-scripts' default is refused by name.
+# Tokens are kept only while captions are shuffled, which caches forbid; fluxgym writes keep_tokens all the same.
+_HONOURED_SUBSET_KEYS = {"image_dir", "num_repeats", "class_tokens", "is_reg", "caption_extension", "keep_tokens"}
+_REFUSED_DATASET_KEYS = ("network_multiplier", "validation_split", "validation_seed", "resize_interpolation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture of one dataset: where it lies, what it is called, how it is cut and how often it comes an epoch.
+
+    `size` is (width, height) as stored; `loss_weight` is 1 but for regularisation pictures.
+    """
+
+    path: Path
+    caption: str
+    size: tuple[int, int]
+    fit: BucketFit
+    repeats: int
+    loss_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The pictures of one dataset, which share a batch size."""
+
+    pictures: tuple[Picture, ...]
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """All datasets of a training. What an epoch trains, and in what order, follows from `seed` and its number alone."""
+
+    sets: tuple[TrainingSet, ...]
+    seed: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Every picture once for each dataset it is in."""
+        return [picture for dataset in self.sets for picture in dataset.pictures]
+
+    def batches(self, *, epoch: int) -> list[tuple[Picture, ...]]:
+        """The batches of `epoch` (from 1): each of one dataset and one bucket, pictures and batches shuffled."""
+        order = random.Random(f"{self.seed} {epoch}")
+        batches: list[tuple[Picture, ...]] = []
+        for dataset in self.sets:
+            buckets: defaultdict[tuple[int, int], list[Picture]] = defaultdict(list)
+            for picture in dataset.pictures:
+                buckets[picture.fit.bucket].extend([picture] * picture.repeats)
+            for bucket in sorted(buckets):
+                pictures = buckets[bucket]
+                order.shuffle(pictures)
+                size = dataset.batch_size
+                batches += [tuple(pictures[start : start + size]) for start in range(0, len(pictures), size)]
+        order.shuffle(batches)
+        return batches
+
+
+def load_training_data(options: TrainerOptions, *, seed: int) -> TrainingData:
+    """The pictures that `options` train.
+
+    Raises:
+        FluxgymError: the dataset.toml cannot be used, asks for what is not done, or leaves no picture to train.
+    """
+    datasets = load_dataset_toml(options.dataset_config, fallback=_fallback(options))
+    sets = tuple(_training_set(dataset, options) for dataset in datasets)
+    if not any(dataset.pictures for dataset in sets):
+        folders = ", ".join(str(subset.image_dir) for dataset in datasets for subset in dataset.subsets) or "no folder"
+        raise FluxgymError(
+            f"There is no picture to train: {options.dataset_config} names {folders}.",
+            hint=f"Put pictures there ({' '.join(EXTENSIONS)}), or correct image_dir.",
+        )
+    return TrainingData(sets, seed, tuple(finding for dataset in datasets for finding in dataset.findings))
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures that sd-scripts finds in `folder`: its own files, not those of folders in it, sorted by name."""
+    pattern = Path(glob.escape(str(folder)))
+    found = {
+        path
+        for extension in EXTENSIONS
+        for spelling in (extension, extension.upper())
+        for path in glob.glob(str(pattern / f"*{spelling}"))  # noqa: PTH207 - hides dot files, as sd-scripts' own does
+    }
+    return [Path(path) for path in sorted(found)]
+
+
+def _fallback(options: TrainerOptions) -> dict[str, object]:
+    names = (
+        "resolution", "train_batch_size", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
+        "bucket_no_upscale", "caption_extension",
+    )  # fmt: skip
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _training_set(dataset: DatasetConfig, options: TrainerOptions) -> TrainingSet:
+    _refuse_unhonoured(dataset, options.dataset_config)
+    settings = BucketSettings(
+        resolution=dataset.resolution,
+        enable_bucket=dataset.enable_bucket,
+        min_bucket_reso=dataset.min_bucket_reso,
+        max_bucket_reso=dataset.max_bucket_reso,
+        bucket_reso_steps=dataset.bucket_reso_steps,
+        bucket_no_upscale=dataset.bucket_no_upscale,
+    )
+    check_flux_steps(settings)
+    found = [(path, subset) for subset in dataset.subsets for path in list_pictures(subset.image_dir)]
+    pictures = [_picture(path, subset, settings, options) for path, subset in found]
+    pictures = _with_regularisation(pictures, [subset.is_reg for _, subset in found])
+    return TrainingSet(tuple(pictures), dataset.batch_size)
+
+
+def _picture(path: Path, subset: SubsetConfig, settings: BucketSettings, options: TrainerOptions) -> Picture:
+    size = _stored_size(path)
+    cut = fit(*size, settings)
+    if any(side % LATENT_PIXELS for side in cut.bucket):
+        raise FluxgymError(
+            f"{path} would be trained at {cut.bucket[0]}x{cut.bucket[1]}; FLUX needs multiples of {LATENT_PIXELS}.",
+            hint=f"Make both sides of the resolution multiples of {LATENT_PIXELS}, or turn buckets on.",
+        )
+    return Picture(
+        path=path,
+        caption=_caption(path, subset),
+        size=size,
+        fit=cut,
+        repeats=subset.num_repeats,
+        loss_weight=options.prior_loss_weight if subset.is_reg else 1.0,
+    )
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:  # reads the header alone
+            return image.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise FluxgymError(
+            f"{path}: this is not a picture that can be read: {error}",
+            hint="Replace it or take it out of the dataset.",
+        ) from error
+
+
+def _caption(path: Path, subset: SubsetConfig) -> str:
+    """What sd-scripts trains the picture with: the first line of its caption file, else the subset's class_tokens."""
+    file = path.with_suffix(subset.caption_extension)
+    if not file.is_file():
+        return subset.class_tokens or ""
+    try:
+        caption = read_caption(file)
+    except OSError as error:
+        raise FluxgymError(f"{file}: the caption cannot be read: {error.strerror}", hint="Check the file.") from error
+    if caption.problem == "binary" or not caption.text:
+        raise FluxgymError(
+            f"{file}: the caption is {'no text' if caption.problem else 'empty'}",
+            hint="Write the caption into its first line, or remove the file to train the picture with class_tokens.",
+        )
+    return trained_caption(caption.text)
+
+
+def _with_regularisation(pictures: list[Picture], is_regularisation: list[bool]) -> list[Picture]:
+    """`pictures` with those of regularisation repeated to the number of the others; spare ones are not trained."""
+    both = list(zip(pictures, is_regularisation, strict=True))
+    trained = [picture for picture, regularises in both if not regularises]
+    others = [picture for picture, regularises in both if regularises]
+    repeats = regularisation_repeats(
+        [picture.repeats for picture in others], train_pictures=sum(picture.repeats for picture in trained)
+    )
+    return trained + [replace(picture, repeats=n) for picture, n in zip(others, repeats, strict=True) if n]
+
+
+def _refuse_unhonoured(dataset: DatasetConfig, file: Path) -> None:
+    plain_dataset = DatasetConfig(resolution=dataset.resolution)
+    wrong = [name for name in _REFUSED_DATASET_KEYS if getattr(dataset, name) != getattr(plain_dataset, name)]
+    for subset in dataset.subsets:
+        plain = SubsetConfig(image_dir=subset.image_dir)
+        wrong += [
+            field.name
+            for field in fields(subset)
+            if field.name not in _HONOURED_SUBSET_KEYS and getattr(subset, field.name) != getattr(plain, field.name)
+        ]
+    if wrong:
+        names = ", ".join(dict.fromkeys(wrong))
+        raise FluxgymError(
+            f"{file}: the built-in trainer does not do {names}.",
+            hint=f"Take {count(len(set(wrong)), 'key')} out of the file, or train with the kohya backend.",
+        )
