@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
 
+from fluxgym_tui.config.refusals import Place, refuse
 from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue, read_flag
 
 if TYPE_CHECKING:
     from fluxgym_tui.config.spec import TrainingSpec, TrainSpec
-
-Place = tuple[str | int, ...]
 
 # Settings of the spec that have another name or form there; sd-scripts' option -> where the spec says it.
 SAID_ELSEWHERE: dict[str, str] = {
@@ -91,7 +89,7 @@ def settle_flags(spec: "TrainSpec") -> "tuple[TrainingSpec, dict[str, FlagValue]
         name = str(first["loc"][0]) if first["loc"] else "max_train_steps"
         place = ("flags", name) if name in spec.flags else ("extra_args",)
         message = first["ctx"]["message"] if first["type"] == "refused" else first["msg"].removeprefix("Value error, ")
-        raise _refuse(place, f"{name} {message}" if place[0] == "extra_args" else message) from error
+        raise refuse(place, f"{name} {message}" if place[0] == "extra_args" else message) from error
 
 
 def extra_flags(extra_args: Sequence[str]) -> Iterator[tuple[int, str, FlagValue]]:
@@ -114,13 +112,13 @@ def extra_flags(extra_args: Sequence[str]) -> Iterator[tuple[int, str, FlagValue
         if kind == "switch":
             yield index, name, True
         elif not following and kind not in ("texts", "numbers"):
-            raise _refuse(("extra_args", index), f"--{name} has no value")
+            raise refuse(("extra_args", index), f"--{name} has no value")
         else:
             value: object = tuple(following) if kind in ("texts", "numbers") else following[0]
             try:
                 yield index, name, read_flag(name, value)
             except ValueError as error:
-                raise _refuse(("extra_args", index), f"--{name} {error}") from error
+                raise refuse(("extra_args", index), f"--{name} {error}") from error
 
 
 def _until_option(words: Sequence[str]) -> Iterator[str]:
@@ -140,18 +138,18 @@ def _full_name(written: str) -> str | None:
 
 def _refuse_misplaced(name: str, place: Place) -> None:
     if name in SAID_ELSEWHERE:
-        raise _refuse(place, f"--{name} is not taken here", f"Set {SAID_ELSEWHERE[name]} instead.")
+        raise refuse(place, f"--{name} is not taken here", f"Set {SAID_ELSEWHERE[name]} instead.")
     if name in FIXED_IN_DATASET:
-        raise _refuse(
+        raise refuse(
             place, f"--{name} would have no effect: dataset.toml says it, and {FIXED_IN_DATASET[name]}", "Take it out."
         )
     if name in SECRETS:
-        raise _refuse(place, f"--{name} holds a secret, and specs and command lines are not secret", SECRETS[name])
+        raise refuse(place, f"--{name} holds a secret, and specs and command lines are not secret", SECRETS[name])
 
 
 def _refuse_difference(name: str, value: object, said: Mapping[str, Any], where: str, place: Place) -> None:
     if name in said and said[name] != value:
-        raise _refuse(
+        raise refuse(
             place,
             f"{name} is {_shown(value)} here and {_shown(said[name])} in {where}",
             "Give it once: a setting in two places would silently lose one.",
@@ -162,7 +160,3 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return " ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
-
-
-def _refuse(place: Place, message: str, hint: str | None = None) -> PydanticCustomError:
-    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "place": place})

@@ -134,7 +134,7 @@ _READERS = {
 def read_flag(name: str, value: object) -> FlagValue:
     """`value` as the option `name` takes it: a plain YAML word, a text or a Python value becomes its type.
 
-    An option that sd-scripts does not know is read by YAML's own rules; whether anybody takes it is the backend's to say.
+    An option that sd-scripts does not know is read by YAML's own rules; the backend says whether anybody takes it.
 
     Raises:
         ValueError: the value has another kind, or is none of the option's choices.

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from fluxgym_tui.config import values
+from fluxgym_tui.config.refusals import refuse
 from fluxgym_tui.config.sd_flags import CHOICES, FlagValue, read_flag
 from fluxgym_tui.config.vram import VRAM_KEYS, vram_key
 
 SCHEMA = 1
+# Where `training` does not say these, the base model's entry in models.yaml may: Chroma wants others than FLUX.1-dev.
+DECIDED_BY_MODEL = frozenset({"guidance_scale", "timestep_sampling"})
 
 Text = Annotated[str, BeforeValidator(values.read_text)]
 Switch = Annotated[bool, BeforeValidator(values.read_switch)]
@@ -28,11 +30,6 @@ MaybeWholeOrNumber = Annotated[WholeOrNumber | None, BeforeValidator(values.read
 MaybeTexts = Annotated[Texts | None, BeforeValidator(values.read_optional)]
 
 
-def refuse(place: tuple[str | int, ...], message: str, hint: str | None = None) -> PydanticCustomError:
-    """An error about the key at `place`; `specfile` finds its line. `message` goes on from the key's name."""
-    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "place": place})
-
-
 class _Part(BaseModel):
     """A group of keys: nothing unknown, nothing changed after reading."""
 
@@ -40,7 +37,7 @@ class _Part(BaseModel):
 
 
 def _read_resolution(value: Any) -> tuple[int, int]:
-    """Width and height from `768`, `[768, 1024]`, `[768, 0]` or `[768]`; the last three-quarters of people mean squares."""
+    """Width and height from `[768, 1024]`; `768`, `[768]` and `[768, 0]` are squares."""
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not 1 <= len(numbers) <= 2:
         raise ValueError("must be one number or [width, height]")
@@ -155,6 +152,16 @@ class SamplesSpec(_Part):
     every_n_steps: Annotated[Whole, Field(ge=0)] = 0
     every_n_epochs: Annotated[Whole, Field(ge=0)] = 0
     at_first: Switch = False
+
+    @model_validator(mode="after")
+    def _one_interval(self) -> Self:
+        if self.every_n_steps and self.every_n_epochs:
+            raise refuse(
+                ("samples", "every_n_steps"),
+                "would have no effect: every_n_epochs is set too, and sd-scripts then counts epochs",
+                "Keep one of the two.",
+            )
+        return self
 
 
 class AfterSpec(_Part):

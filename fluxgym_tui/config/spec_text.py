@@ -36,7 +36,7 @@ COMMENTS: dict[str, str] = {
     "training.save_every_n_steps": "a LoRA file each so many steps",
     "training.seed": "the same seed and settings give the same run",
     "training.gradient_accumulation_steps": "batches added up before a step",
-    "training.guidance_scale": "1.0 for FLUX.1-dev",
+    "training.guidance_scale": "what the model is told while it learns; 1.0 for FLUX.1-dev",
     "training.timestep_sampling": "sigma | uniform | sigmoid | shift | flux_shift",
     "training.discrete_flow_shift": "how far `shift` leans to noise",
     "training.model_prediction_type": "raw | additive | sigma_scaled",

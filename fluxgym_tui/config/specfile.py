@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.config.spec import DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
+from fluxgym_tui.config.spec import DECIDED_BY_MODEL, DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
 from fluxgym_tui.config.values import NULL_WORDS, Plain
 from fluxgym_tui.config.yaml_text import Route, Tree, decode, read_tree
 
@@ -89,7 +89,7 @@ def change_spec(spec: TrainSpec, changes: Mapping[str, Any], *, origin: str = "c
 def spec_data(spec: TrainSpec) -> dict[str, Any]:
     """`spec` as nested dicts of plain Python values by its file's keys: what `build_spec` takes.
 
-    Keys that say nothing (null by default) are left out.
+    Keys that say nothing are left out: null by default, or not said and the base model's to decide.
     """
     return _data(spec)
 
@@ -99,6 +99,8 @@ def _data(part: BaseModel) -> dict[str, Any]:
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
         if value is None and info.default is None:
+            continue
+        if name in DECIDED_BY_MODEL and isinstance(part, TrainingSpec) and name not in part.model_fields_set:
             continue
         if isinstance(value, BaseModel):
             value = _data(value)
@@ -143,7 +145,8 @@ def _messages(error: ValidationError, tree: Tree | None, origin: str) -> tuple[l
     found: list[tuple[tuple[int, int], str]] = []
     hints: list[str] = []
     for item in error.errors(include_url=False):
-        context = item.get("ctx", {})
+        context: Mapping[str, Any] = item.get("ctx", {})
+        hint: str | None
         route: Route = tuple(context["place"]) if item["type"] == "refused" else _route(item["loc"], tree)
         key = ".".join(str(part) for part in route)
         if item["type"] == "extra_forbidden":
