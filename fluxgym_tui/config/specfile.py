@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.config.flag_rules import SAID_ELSEWHERE
+from fluxgym_tui.config.sd_flags import FLAG_KINDS
 from fluxgym_tui.config.spec import DECIDED_BY_MODEL, DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
 from fluxgym_tui.config.values import NULL_WORDS, Plain
 from fluxgym_tui.config.yaml_text import Route, Tree, decode, read_tree
@@ -201,13 +203,15 @@ def _unknown_key(route: Route) -> tuple[str, str]:
     where = ".".join(str(part) for part in route[:-1])
     known = _known_keys(route[:-1])
     message = f"unknown key {key}" + (f" in {where}" if where else "")
-    if near := get_close_matches(key, known, n=1):
-        return message, f"Did you mean {near[0]} instead of {key}?"
     for group, model in (("training", TrainingSpec), ("dataset", DatasetSpec)):
         if group != where and key in model.model_fields:
             return message, f"{key} belongs under {group}."
-    if where == "training":
-        return message, f"Options of sd-scripts that training has no key for stand under flags: {key} could be one."
+    if key in SAID_ELSEWHERE:
+        return message, f"Set {SAID_ELSEWHERE[key]} instead of {key}."
+    if key in FLAG_KINDS:
+        return message, f"{key} belongs under flags, as every option of sd-scripts that training has no key for."
+    if near := get_close_matches(key, known, n=1):
+        return message, f"Did you mean {near[0]} instead of {key}?"
     return message, f"Known keys {'in ' + where if where else 'here'}: {', '.join(known)}."
 
 

@@ -1,6 +1,7 @@
 """YAML as people write it: read with the place of every value, and scalars written so that every reader agrees."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_tree(text: str, *, origin: str) -> Tree:
             aliases); the message begins with `origin`:line:column.
     """
     try:
-        loader = yaml.BaseLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
         finally:
@@ -73,6 +74,11 @@ def read_tree(text: str, *, origin: str) -> Tree:
             f"{origin}:{line}:{column}: the character U+{character:04X} may not stand in a YAML file",
             hint="Delete it; it is invisible in most editors.",
         ) from error
+    except _AliasError as error:
+        raise FluxgymError(
+            f"{origin}:{error.mark.line}:{error.mark.column}: an alias (*name) is not read here",
+            hint="Write the value out where it is used.",
+        ) from error
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, text, origin) from error
     except RecursionError as error:
@@ -83,19 +89,37 @@ def read_tree(text: str, *, origin: str) -> Tree:
     return tree
 
 
+class _AliasError(Exception):
+    """An alias was met at `mark`."""
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__(mark)
+        self.mark = mark
+
+
+class _Loader(yaml.BaseLoader):
+    """A loader that composes nodes without interpreting scalars, and stops at aliases.
+
+    They could make a small file endless, and a value that is changed far from its key.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            peek: Callable[[], Any] = self.peek_event  # has no types
+            start = peek().start_mark
+            raise _AliasError(Mark(start.line + 1, start.column + 1))
+        return super().compose_node(parent, index)
+
+
 class _Walk:
     """Converts nodes to plain data while noting their places."""
 
     def __init__(self, tree: Tree, origin: str) -> None:
         self.tree = tree
         self.origin = origin
-        self.seen: set[int] = set()
 
     def convert(self, node: yaml.Node, route: Route) -> Any:
         self.tree.values[route] = _mark(node)
-        if id(node) in self.seen:
-            raise self._refuse(node, "an alias (*name) is not read here", "Write the value out where it is used.")
-        self.seen.add(id(node))
         if node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
             raise self._refuse(node, f"the tag {node.tag} is not read here", "Write the value without it.")
         if isinstance(node, yaml.ScalarNode):

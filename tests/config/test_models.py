@@ -1,0 +1,149 @@
+"""models.yaml: what is packaged, what a user adds, and where files lie."""
+
+from pathlib import Path
+
+import pytest
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.config.models import MissingFile, ModelFiles, find_model, load_models, local_files
+from fluxgym_tui.config.resources import bundled
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def missing(found: ModelFiles | tuple[MissingFile, ...]) -> dict[str, MissingFile]:
+    assert isinstance(found, tuple)
+    return {item.role: item for item in found}
+
+
+def test_the_packaged_models_are_there() -> None:
+    models = load_models()
+    assert {"flux-dev", "flux-dev-official", "flux-schnell", "dev2pro", "krea-dev", "flex1-alpha"} <= set(models)
+    assert {"chroma1-base", "chroma1-hd", "flux-dev-fp8", "tiny-flux"} <= set(models)
+    assert [key for key, entry in models.items() if entry.gated] == ["flux-dev-official", "flux-schnell", "krea-dev"]
+    for entry in models.values():
+        assert entry.license
+        assert entry.base
+        assert (entry.license_name is not None) == (entry.license == "other")
+    assert models["chroma1-hd"].roles == ("transformer", "t5xxl", "ae")
+    assert models["chroma1-hd"].flags["model_type"] == "chroma"
+
+
+@pytest.mark.parametrize("name", ["flux-dev", "DEV", "FLUX.1-dev", "dev2pro", "bdsqlsz/flux1-dev2pro-single", "Chroma"])
+def test_a_model_is_found_by_key_or_alias_in_any_case(name: str) -> None:
+    assert find_model(name, load_models()).key in ("flux-dev", "dev2pro", "chroma1-hd")
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(FluxgymError) as caught:
+        find_model("flux-shnell", load_models())
+    assert "no base model is called flux-shnell" in caught.value.message
+    assert "Did you mean flux-schnell?" in str(caught.value.hint)
+
+
+def test_no_key_or_alias_means_two_models() -> None:
+    words = [word.lower() for entry in load_models().values() for word in (entry.key, *entry.aliases)]
+    assert len(words) == len(set(words))
+
+
+def test_missing_files_say_where_they_belong_and_come_from(tmp_path: Path) -> None:
+    lacking = missing(local_files(load_models()["flux-dev"], workspace=tmp_path))
+    assert lacking["transformer"].path == tmp_path / "models/unet/flux1-dev.sft"
+    assert str(lacking["transformer"].source) == "cocktailpeanut/xulf-dev/flux1-dev.sft"
+    assert lacking["clip_l"].path == tmp_path / "models/clip/clip_l.safetensors"
+    assert lacking["t5xxl"].path == tmp_path / "models/clip/t5xxl_fp16.safetensors"
+    assert lacking["ae"].path == tmp_path / "models/vae/ae.sft"
+    small = missing(local_files(load_models()["flux-dev"], workspace=tmp_path, small_t5=True))
+    assert small["t5xxl"].source.size_gb == 4.9
+    other = missing(local_files(load_models()["dev2pro"], workspace=tmp_path))
+    assert other["transformer"].path == tmp_path / "models/unet/bdsqlsz/flux1-dev2pro-single/flux1-dev2pro.safetensors"
+
+
+def test_files_that_are_there_are_found_under_every_usual_name(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    unet = put(models / "unet/flux1-dev2pro.safetensors")
+    clip = put(models / "clip/clip_l.safetensors")
+    fp8 = put(models / "clip/t5xxl_fp8_e4m3fn.safetensors")
+    ae = put(models / "vae/ae.safetensors")
+    entry = load_models()["dev2pro"]
+    assert local_files(entry, workspace=tmp_path) == ModelFiles(transformer=unet, clip_l=clip, t5xxl=fp8, ae=ae)
+    fp16 = put(models / "clip/t5xxl_fp16.safetensors")
+    (models / "tokenizers").mkdir()
+    found = local_files(entry, workspace=tmp_path)
+    assert isinstance(found, ModelFiles)
+    assert (found.t5xxl, found.tokenizer_cache_dir) == (fp16, models / "tokenizers")
+    small = local_files(entry, workspace=tmp_path, small_t5=True)
+    assert isinstance(small, ModelFiles)
+    assert small.t5xxl == fp8
+
+
+def test_the_tiny_base_lies_in_the_examples(tmp_path: Path) -> None:
+    entry = load_models()["tiny-flux"]
+    folder = bundled("models.yaml").parent / "examples/tiny-flux"
+    assert {source.path.parent for source in entry.sources.values() if source.path} == {folder}
+    assert entry.bundled
+
+
+FLUXGYM = """\
+# Add your own model here
+flux-dev:
+    repo: me/my-dev
+    base: black-forest-labs/FLUX.1-dev
+    license: other
+    license_name: flux-1-dev-non-commercial-license
+    license_link: https://example.org/LICENSE.md
+    file: my-dev.safetensors
+me/other:
+    repo: me/other
+    base: me/other
+    license: apache-2.0
+    file: other.safetensors
+"""
+
+
+def test_fluxgyms_own_file_is_read_over_the_packaged_one(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(FLUXGYM, encoding="utf-8")
+    models = load_models(workspace=tmp_path)
+    assert models["flux-dev"].sources["transformer"].repo == "me/my-dev"
+    assert models["flux-schnell"].gated
+    lacking = missing(local_files(models["me/other"], workspace=tmp_path))
+    assert lacking["transformer"].path == tmp_path / "models/unet/me/other/other.safetensors"
+    assert lacking["t5xxl"].source.file == "t5xxl_fp16.safetensors"
+
+
+def test_a_file_of_ones_own_is_named_by_path(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(
+        "mine:\n  path: weights/mine.safetensors\n  base: me/mine\n  license: mit\n", encoding="utf-8"
+    )
+    entry = load_models(workspace=tmp_path)["mine"]
+    assert entry.sources["transformer"].path == tmp_path / "weights/mine.safetensors"
+    assert "transformer" in missing(local_files(entry, workspace=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("m:\n  repo: a/b\n", ":1:1: m needs repo and file, or path"),
+        ("m:\n  repo: a/b\n  file: c\n  gatd: true\n", ":4:3: m.gatd is not known here"),
+        ("m:\n  repo: a/b\n  file: c\n  gated: maybe\n", ":4:3: m.gated must be true or false"),
+        ("m:\n  repo: a/b\n  file: c\n  arch: sdxl\n", ":4:3: m.arch must be flux or chroma, not sdxl"),
+        ("m:\n  repo: a/b\n  file: c\n  flags: {sdpaa: true}\n", ":4:11: m.flags.sdpaa is not known here"),
+        ("m: a/b\n", ":1:1: m must be keys with values"),
+        ("- m\n", ":1:1: the file must be keys with values"),
+        ("m:\n  repo: a\n  repo: b\n", ":3:3: repo is written twice"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "models.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(FluxgymError) as caught:
+        load_models(workspace=tmp_path)
+    assert caught.value.message.startswith(f"{tmp_path / 'models.yaml'}{message}")
+
+
+def test_an_empty_file_adds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text("# none yet\n", encoding="utf-8")
+    assert load_models(workspace=tmp_path) == load_models()
