@@ -1,0 +1,124 @@
+"""Preflight: every question a spec leaves open answered, and everything that speaks against its training found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxgym_tui.backends.base import Backend
+from fluxgym_tui.backends.builtin import BuiltinBackend
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.findings import Finding, Severity, blocking
+from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec
+from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, find_model, load_models, local_files
+from fluxgym_tui.config.presets import wants_small_t5
+from fluxgym_tui.config.sd_flags import FlagValue
+from fluxgym_tui.config.settings_flags import effective_flags
+from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.config.vram import vram_for
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.machine.gpu import gpus
+
+_BACKENDS: Mapping[str, Callable[[], Backend]] = {"builtin": BuiltinBackend}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """A spec made ready: `spec` with every `auto` resolved, its plan, model and flags, and what speaks against it.
+
+    `files` is None where files of the base model are missing; `findings` begin with the errors.
+    """
+
+    spec: TrainSpec
+    backend: Backend
+    model: ModelEntry
+    files: ModelFiles | None
+    flags: Mapping[str, FlagValue]
+    plan: SpecPlan
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What stops the training from starting."""
+        return blocking(list(self.findings))
+
+
+def resolve(spec: TrainSpec, *, workspace: Workspace) -> tuple[TrainSpec, Backend, ModelEntry]:
+    """`spec` with backend, VRAM recipe and base model named, and the backend and model these are.
+
+    Raises:
+        FluxgymError: the base model is unknown, or the backend is.
+    """
+    model = find_model(spec.base_model, load_models(workspace=workspace.root))
+    name = "builtin" if spec.backend == "auto" else spec.backend
+    if name not in _BACKENDS:
+        raise FluxgymError(
+            f"backend {name} is not part of this version",
+            hint="Use backend: builtin (or auto): it trains with sd-scripts' flags and writes kohya's LoRA format.",
+        )
+    vram = spec.training.vram
+    if vram == "auto":
+        cards = gpus()
+        vram = vram_for(cards[0].total_mib / 1024 if cards else None)
+    training = spec.training.model_copy(update={"vram": vram})
+    resolved = spec.model_copy(update={"backend": name, "base_model": model.key, "training": training})
+    return resolved, _BACKENDS[name](), model
+
+
+def preflight(spec: TrainSpec, *, workspace: Workspace) -> Preflight:
+    """Scan, plan and check `spec`. Starts and writes nothing.
+
+    Raises:
+        FluxgymError: a question has no answer at all: no such model, no such folder.
+    """
+    resolved, backend, model = resolve(spec, workspace=workspace)
+    vram = resolved.training.vram
+    flags = effective_flags(resolved, backend=backend.name, vram=vram, model=model)
+    found = local_files(model, workspace=workspace.root, small_t5=wants_small_t5(vram, backend=backend.name))
+    files = found if isinstance(found, ModelFiles) else None
+    plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None)
+    findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
+    if plan.pictures == 0 and not blocking(findings):
+        findings.append(_nothing_to_train(resolved.dataset.path))
+    findings.sort(key=lambda finding: list(Severity).index(finding.severity))
+    return Preflight(
+        spec=resolved,
+        backend=backend,
+        model=model,
+        files=files,
+        flags=flags,
+        plan=plan,
+        findings=tuple(findings),
+    )
+
+
+def _backend_findings(backend: Backend) -> list[Finding]:
+    reason = backend.available()
+    if reason is None:
+        return []
+    return [Finding(code="backend_missing", severity=Severity.ERROR, title=f"{backend.name} cannot train: {reason}")]
+
+
+def _model_findings(model: ModelEntry, found: ModelFiles | tuple[MissingFile, ...]) -> list[Finding]:
+    if isinstance(found, ModelFiles):
+        return []
+    return [
+        Finding(
+            code="model_missing",
+            severity=Severity.ERROR,
+            title=f"{model.key}: {missing.path.name} is not here",
+            detail=f"from {missing.source}",
+            fix=f"put it at {missing.path}",
+            path=str(missing.path),
+        )
+        for missing in found
+    ]
+
+
+def _nothing_to_train(folder: Path) -> Finding:
+    return Finding(
+        code="no_pictures",
+        severity=Severity.ERROR,
+        title="there is no picture that can be trained",
+        fix="put .jpg, .png or .webp pictures into the folder; `fluxgym-tui scan` says what is wrong with those there",
+        path=str(folder),
+    )

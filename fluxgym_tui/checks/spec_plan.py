@@ -1,0 +1,132 @@
+"""The plan of a spec: its folders scanned, its settings mended where FLUX needs it, its steps counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxgym_tui.base.findings import Finding
+from fluxgym_tui.base.safetensors import read_header
+from fluxgym_tui.config.sd_flags import FlagValue
+from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.dataset.pixels import staged_size
+from fluxgym_tui.dataset.scan import scan
+from fluxgym_tui.dataset.scanned import ScanResult
+from fluxgym_tui.dataset.staging import StageSource
+from fluxgym_tui.plan.buckets import BucketSettings
+from fluxgym_tui.plan.from_spec import bucket_settings
+from fluxgym_tui.plan.parts import PlanDataset, PlanImage, PlanSubset
+from fluxgym_tui.plan.planning import TrainPlan, make_plan
+from fluxgym_tui.plan.sizes import FluxShape, lora_file_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecPlan:
+    """A spec's plan with what it was made of: the folders in their order, and what was found in each."""
+
+    sources: tuple[StageSource, ...]
+    scans: tuple[ScanResult, ...]
+    settings: BucketSettings
+    plan: TrainPlan
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that can be trained."""
+        return sum(len(result.images) for result in self.scans)
+
+
+def stage_sources(spec: TrainSpec) -> tuple[StageSource, ...]:
+    """The folders of `spec` in their order: the dataset's, then its subsets', which take from it what they lack."""
+    dataset = spec.dataset
+    first = StageSource(dataset.path, trigger=spec.trigger, num_repeats=dataset.num_repeats)
+    more = (
+        StageSource(
+            subset.path,
+            trigger=subset.trigger or spec.trigger,
+            num_repeats=subset.num_repeats or dataset.num_repeats,
+            is_reg=subset.is_reg,
+        )
+        for subset in dataset.subsets
+    )
+    return (first, *more)
+
+
+def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: Path | None = None) -> SpecPlan:
+    """Scan the folders of `spec` and plan its training.
+
+    `flags` are its effective flags; `transformer` is the base model's file, from whose widths the size of the LoRA
+    follows (FLUX.1's where it is not here).
+
+    Raises:
+        FluxgymError: a folder cannot be listed.
+    """
+    dataset = spec.dataset
+    settings, mended = bucket_settings(
+        dataset.resolution,
+        enable_bucket=dataset.enable_bucket,
+        min_bucket_reso=dataset.min_bucket_reso,
+        max_bucket_reso=dataset.max_bucket_reso,
+        bucket_reso_steps=dataset.bucket_reso_steps,
+        bucket_no_upscale=dataset.bucket_no_upscale,
+    )
+    sources = stage_sources(spec)
+    scans = tuple(scan(source.folder) for source in sources)
+    found = [problem for result in scans for problem in result.problems]
+    subsets = tuple(
+        PlanSubset(
+            images=tuple(
+                PlanImage(
+                    str(image.path),
+                    *staged_size(image, resize=dataset.resize, downscale_only=dataset.downscale_only),
+                )
+                for image in result.images
+            ),
+            num_repeats=source.num_repeats,
+            is_reg=source.is_reg,
+        )
+        for source, result in zip(sources, scans, strict=True)
+    )
+    plan = make_plan(
+        [PlanDataset(settings=settings, batch_size=dataset.batch_size, subsets=subsets)],
+        max_train_epochs=_whole(flags, "max_train_epochs"),
+        max_train_steps=_whole(flags, "max_train_steps"),
+        gradient_accumulation_steps=_whole(flags, "gradient_accumulation_steps") or 1,
+        save_every_n_epochs=_whole(flags, "save_every_n_epochs"),
+        save_every_n_steps=_whole(flags, "save_every_n_steps"),
+        save_n_epoch_ratio=_whole(flags, "save_n_epoch_ratio"),
+        sample_every_n_steps=_whole(flags, "sample_every_n_steps"),
+        sample_every_n_epochs=_whole(flags, "sample_every_n_epochs"),
+        sample_at_first=flags.get("sample_at_first") is True,
+        prompts=spec.samples.prompts,
+        lora_bytes=lora_file_bytes(network_dim=spec.training.network_dim, shape=_shape(transformer)),
+        findings=[*mended, *found],
+    )
+    return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan)
+
+
+def error_summary(errors: list[Finding]) -> str:
+    """The errors as the message of one exception: a line each, with what to do."""
+    lines = []
+    for finding in errors:
+        where = f"{finding.path}: " if finding.path else ""
+        lines.append(where + finding.title + (f" ({finding.detail})" if finding.detail else ""))
+        if finding.fix:
+            lines.append(f"  {finding.fix}")
+    return "\n".join(lines)
+
+
+def _whole(flags: Mapping[str, FlagValue], name: str) -> int | None:
+    value = flags.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _shape(transformer: Path | None) -> FluxShape:
+    """The widths of the checkpoint at `transformer` from its header; FLUX.1's where there is none."""
+    if transformer is None or not transformer.is_file():
+        return FluxShape()
+    names = read_header(transformer).tensors
+    blocks = {kind: {name.split(f"{kind}_blocks.")[1].split(".")[0] for name in names if f"{kind}_blocks." in name}
+              for kind in ("double", "single")}  # fmt: skip
+    hidden = next((info.shape[0] for name, info in names.items() if name.endswith("img_in.weight")), None)
+    if hidden is None:
+        return FluxShape()
+    return FluxShape(double_blocks=len(blocks["double"]), single_blocks=len(blocks["single"]), hidden=hidden)

@@ -1,0 +1,183 @@
+"""From a spec to a running training: check it, write the run's files, start its supervisor."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fluxgym_tui.backends.base import TrainCommand, TrainJob
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.files import read_json, write_atomic, write_json
+from fluxgym_tui.base.text import count
+from fluxgym_tui.checks.preflight import Preflight, preflight
+from fluxgym_tui.checks.spec_plan import error_summary
+from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, dump_dataset_toml
+from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.config.specfile import dump_spec
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.staged_names import folder_names
+from fluxgym_tui.dataset.staging import staging_folder
+from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
+from fluxgym_tui.runs.directory import RunDirectory, create
+from fluxgym_tui.runs.prepare import StagingJob, write_job
+from fluxgym_tui.runs.readme import write_readme
+from fluxgym_tui.runs.start import start
+
+Narrator = Callable[[str], None]
+
+
+def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Narrator | None = None) -> RunDirectory:
+    """Check `spec`, make its run under `workspace`, and start it detached; `narrate` gets lines for people.
+
+    Raises:
+        FluxgymError: something stops the training (nothing was written then), or the run cannot be made or started.
+    """
+    tell = narrate or (lambda _: None)
+    ready = preflight(spec, workspace=workspace)
+    if ready.errors:
+        missing = any(finding.code == "backend_missing" for finding in ready.errors)
+        raise FluxgymError(
+            error_summary(ready.errors),
+            hint=None if missing else "Nothing was started.",
+            code=ExitCode.MISSING_EXTRA if missing else ExitCode.FINDINGS,
+        )
+    steps = ready.plan.plan.steps
+    tell(f"{count(ready.plan.pictures, 'picture')}, {steps.formula}")
+    run = create(workspace.outputs, ready.spec.output_name)
+    write_run(run, ready, workspace=workspace)
+    start(run)
+    return run
+
+
+def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> None:
+    """Write all that `run` needs to train and people to understand it; starts nothing.
+
+    Raises:
+        FluxgymError: a file cannot be written, or the backend does not take the flags.
+    """
+    spec = ready.spec
+    sources = [source.folder for source in ready.plan.sources]
+    target = staging_folder(workspace.datasets, run.name, sources=sources)
+    try:
+        train = _write_train_files(run, ready, target)
+        write_job(
+            run,
+            StagingJob(
+                sources=ready.plan.sources,
+                target=target,
+                resize=spec.dataset.resize,
+                downscale_only=spec.dataset.downscale_only,
+                planned=ready.plan.pictures,
+            ),
+        )
+        prepare = ChildCommand(
+            phase="prepare",
+            argv=(sys.executable, "-P", "-m", "fluxgym_tui.runs.prepare", str(run.output_dir)),
+            cwd=run.output_dir,
+        )
+        trainer = ChildCommand(
+            phase="train", argv=train.argv, cwd=train.cwd, env=train.env, log_format=train.log_format
+        )
+        _write_script(run, [prepare, trainer])
+        write_json(run.manifest, {**read_json(run.manifest), **_facts(ready, target)})
+        write_readme(run)
+        write_plan(run, CommandPlan(children=(prepare, trainer), lora=f"{run.name}.safetensors"))
+    except OSError as error:
+        raise FluxgymError(
+            f"cannot write the run's files in {run.output_dir}: {error.strerror}",
+            hint="Check that the disk has room and the folder is yours.",
+        ) from error
+
+
+def _write_train_files(run: RunDirectory, ready: Preflight, target: Path) -> TrainCommand:
+    """spec.yaml, dataset.toml and sample_prompts.txt, and the command that trains from them."""
+    spec = ready.spec
+    write_atomic(run.spec, dump_spec(spec))
+    dataset_config = run.output_dir / "dataset.toml"
+    write_atomic(dataset_config, dump_dataset_toml([_dataset(ready, target)]))
+    prompts = run.output_dir / "sample_prompts.txt"
+    write_atomic(prompts, "".join(f"{prompt}\n" for prompt in spec.samples.prompts))
+    assert ready.files is not None  # without them preflight has errors
+    return ready.backend.command(
+        TrainJob(
+            output_dir=run.output_dir,
+            output_name=run.name,
+            dataset_config=dataset_config,
+            models=ready.files,
+            sample_prompts=prompts if spec.samples.prompts else None,
+            flags=ready.flags,
+            extra_args=spec.extra_args,
+        )
+    )
+
+
+def _dataset(ready: Preflight, target: Path) -> DatasetConfig:
+    """The staged dataset as dataset.toml says it: fluxgym's keys, the plan's settings."""
+    settings = ready.plan.settings
+    folders = folder_names([source.folder for source in ready.plan.sources])
+    return DatasetConfig(
+        resolution=settings.resolution,
+        batch_size=ready.spec.dataset.batch_size,
+        enable_bucket=settings.enable_bucket,
+        min_bucket_reso=settings.min_bucket_reso,
+        max_bucket_reso=settings.max_bucket_reso,
+        bucket_reso_steps=settings.bucket_reso_steps,
+        bucket_no_upscale=settings.bucket_no_upscale,
+        subsets=tuple(
+            SubsetConfig(
+                image_dir=target / folder if folder else target,
+                num_repeats=source.num_repeats,
+                class_tokens=source.trigger,
+                is_reg=source.is_reg,
+                caption_extension=".txt",
+                keep_tokens=1,
+            )
+            for source, folder in zip(ready.plan.sources, folders, strict=True)
+        ),
+    )
+
+
+def _write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
+    """train.sh: the run's commands for people who want to run them by hand, from any folder."""
+    lines = [
+        "#!/bin/sh",
+        "# What this run executes, one after the other. Started by hand it writes to the same folder.",
+        "set -e",
+    ]
+    for child in children:
+        words = [*(f"{name}={shlex.quote(value)}" for name, value in child.env.items())]
+        words += [shlex.quote(word) for word in child.argv]
+        lines += [f"cd {shlex.quote(str(child.cwd))}", " ".join(words)]
+    path = run.output_dir / "train.sh"
+    write_atomic(path, "\n".join(lines) + "\n", mode=0o755 & ~_umask())
+
+
+def _facts(ready: Preflight, target: Path) -> dict[str, object]:
+    """What the manifest keeps: which model, which pictures, what was planned and found."""
+    assert ready.files is not None
+    plan = ready.plan.plan
+    paths = {role: getattr(ready.files, role) for role in ready.model.roles}
+    return {
+        "title": ready.spec.name,
+        "trigger": ready.spec.trigger,
+        "backend": ready.backend.name,
+        "base_model": ready.model.key,
+        "model_files": {
+            role: {"path": str(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+            for role, path in paths.items()
+        },
+        "staged": str(target),
+        "pictures": ready.plan.pictures,
+        "total_steps": plan.steps.total,
+        "epochs": plan.steps.epochs,
+        "steps_per_epoch": plan.steps.steps_per_epoch,
+        "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in ready.flags.items()},
+        "findings": [finding.to_json() for finding in ready.findings],
+    }
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

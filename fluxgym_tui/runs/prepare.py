@@ -1,0 +1,147 @@
+"""The child of a run that stages its dataset: `python -m fluxgym_tui.runs.prepare OUTPUT_DIR`, before the trainer."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.events import PhaseEvent, ProblemEvent, ProgressEvent, RunEvent, WarningEvent
+from fluxgym_tui.base.files import read_json, write_json
+from fluxgym_tui.base.text import count
+from fluxgym_tui.dataset.staging import StagedDataset, StageSource, stage
+from fluxgym_tui.runs.directory import RunDirectory
+
+_FILE = "staging.json"
+_EVERY_S = 0.5  # progress is told this often at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagingJob:
+    """What is staged where: the arguments of `dataset.staging.stage`, and how many pictures the plan counted."""
+
+    sources: tuple[StageSource, ...]
+    target: Path
+    resize: int
+    downscale_only: bool
+    planned: int
+
+
+def write_job(run: RunDirectory, job: StagingJob) -> None:
+    """Put `job` where this program, started for `run`, finds it."""
+    write_json(
+        run.run_dir / _FILE,
+        {
+            "sources": [
+                {
+                    "folder": str(source.folder),
+                    "trigger": source.trigger,
+                    "num_repeats": source.num_repeats,
+                    "is_reg": source.is_reg,
+                }
+                for source in job.sources
+            ],
+            "target": str(job.target),
+            "resize": job.resize,
+            "downscale_only": job.downscale_only,
+            "planned": job.planned,
+        },
+    )
+
+
+def read_job(run: RunDirectory) -> StagingJob:
+    """The job that `write_job` wrote."""
+    data: dict[str, Any] = read_json(run.run_dir / _FILE)
+    return StagingJob(
+        sources=tuple(
+            StageSource(
+                Path(source["folder"]),
+                trigger=source["trigger"],
+                num_repeats=source["num_repeats"],
+                is_reg=source["is_reg"],
+            )
+            for source in data["sources"]
+        ),
+        target=Path(data["target"]),
+        resize=data["resize"],
+        downscale_only=data["downscale_only"],
+        planned=data["planned"],
+    )
+
+
+class _Teller:
+    """Appends events to the file named in FLUXGYM_EVENTS, and prints for people."""
+
+    def __init__(self) -> None:
+        path = os.environ.get("FLUXGYM_EVENTS")
+        self._file = Path(path).open("a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115
+        self._told_s = 0.0
+
+    def event(self, event: RunEvent) -> None:
+        if self._file is not None:
+            self._file.write(event.to_line())
+
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done in (1, total) or now - self._told_s >= _EVERY_S:
+            self._told_s = now
+            self.event(ProgressEvent(time=time.time(), phase="prepare", done=done, total=total, unit="pictures"))
+
+
+def prepare(run: RunDirectory) -> StagedDataset:
+    """Stage the run's dataset, telling how it goes.
+
+    Raises:
+        FluxgymError: nothing was left to train, or the folder cannot be staged into.
+    """
+    teller = _Teller()
+    teller.event(PhaseEvent(time=time.time(), name="prepare"))
+    try:
+        job = read_job(run)
+        staged = stage(
+            job.sources,
+            job.target,
+            resize=job.resize,
+            downscale_only=job.downscale_only,
+            progress=teller.progress,
+        )
+        _need_pictures(staged)
+    except (FluxgymError, OSError) as error:
+        hint = error.hint if isinstance(error, FluxgymError) else "Check the disk and the folder's permissions."
+        title = error.message if isinstance(error, FluxgymError) else f"cannot stage the pictures: {error}"
+        teller.event(ProblemEvent(time=time.time(), code="prepare_failed", title=title, fix=hint))
+        raise
+    staged_count = sum(len(subset.pictures) for subset in staged.subsets)
+    if staged_count != job.planned:
+        teller.event(
+            WarningEvent(
+                time=time.time(),
+                code="plan_changed",
+                title=f"{count(staged_count, 'picture')} will train, not the {job.planned:,} that were planned",
+                detail="the folder changed since, or a picture could not be decoded",
+            )
+        )
+    print(f"staged {count(staged_count, 'picture')} in {job.target}")  # noqa: T201 - this child's log
+    return staged
+
+
+def _need_pictures(staged: StagedDataset) -> None:
+    if not any(subset.pictures for subset in staged.subsets if not subset.source.is_reg):
+        raise FluxgymError("no picture is left to train", hint="`fluxgym-tui scan DIR` says why for each file.")
+
+
+def main() -> int:
+    """The program: exit code 0, or 1 with the reason on stderr."""
+    run = RunDirectory(Path(sys.argv[1]))
+    try:
+        prepare(run)
+    except (FluxgymError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this child's log
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

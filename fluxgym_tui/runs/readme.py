@@ -1,0 +1,85 @@
+"""README.md of a run: what it is and what came of it, written when it starts and again when it ends."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fluxgym_tui.base.files import read_json, write_atomic
+from fluxgym_tui.base.text import count, human_size
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.fold import RunFold, load_fold
+
+# The settings that people compare, in the order they think of them.
+_SHOWN = (
+    "learning_rate",
+    "network_dim",
+    "network_alpha",
+    "optimizer_type",
+    "lr_scheduler",
+    "max_train_epochs",
+    "max_train_steps",
+    "gradient_accumulation_steps",
+    "mixed_precision",
+    "timestep_sampling",
+    "discrete_flow_shift",
+    "model_prediction_type",
+    "guidance_scale",
+    "seed",
+)
+
+
+def write_readme(run: RunDirectory) -> None:
+    """Write the README of `run` from its manifest, its journal and the files beside it. OSError."""
+    write_atomic(run.output_dir / "README.md", readme_text(run))
+
+
+def readme_text(run: RunDirectory) -> str:
+    """The README's text: name, trigger, state, files, samples, settings."""
+    facts: dict[str, Any] = read_json(run.manifest)
+    fold = load_fold(run)
+    blocks = [f"# {_plain(facts.get('title') or run.name)}", _intro(facts), _state(facts, fold)]
+    if files := _lora_files(run.output_dir):
+        blocks.append("## LoRA files\n\n" + "\n".join(files))
+    if pictures := sorted(path.name for path in run.samples.glob("*.png")) if run.samples.is_dir() else []:
+        newest = pictures[-12:]
+        blocks.append("## Samples\n\n" + "\n".join(f"![{name}](sample/{name})" for name in newest))
+    blocks.append("## Settings\n\n" + _settings(facts.get("settings", {})))
+    blocks.append(
+        "Everything that trained it lies beside this file: `run/spec.yaml` starts the same training again, "
+        "`dataset.toml` and `train.sh` are what was run."
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _intro(facts: Mapping[str, Any]) -> str:
+    trigger = facts.get("trigger")
+    lines = [
+        f"A FLUX LoRA trained on {count(int(facts.get('pictures', 0)), 'picture')}, base model {facts['base_model']}."
+    ]
+    if trigger:
+        lines.append(f"Trigger: `{_plain(trigger)}`")
+    return "\n\n".join(lines)
+
+
+def _state(facts: Mapping[str, Any], fold: RunFold) -> str:
+    total = facts.get("total_steps")
+    if fold.outcome is None:
+        return f"Training: {count(int(total), 'step')} planned." if total else "Training: not begun."
+    loss = "" if fold.avg_loss is None else f", average loss {fold.avg_loss:.4f}"
+    steps = f"{fold.step:,} of {total:,} steps" if total else count(fold.step, "step")
+    reason = f": {_plain(fold.reason)}" if fold.reason and fold.outcome != "finished" else ""
+    return f"Training {fold.outcome} after {steps}{loss}{reason}."
+
+
+def _lora_files(folder: Path) -> list[str]:
+    return [f"- `{path.name}` ({human_size(path.stat().st_size)})" for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {_plain(settings[name])} |" for name in _SHOWN if name in settings]
+    return "\n".join(["| setting | value |", "|---|---|", *rows])
+
+
+def _plain(value: Any) -> str:
+    """`value` on one line, harmless in Markdown and tables."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
