@@ -231,7 +231,8 @@ def _lonely(bucket: PlannedBucket, batch_size: int) -> Finding | None:
     if bucket.repeated < batch_size:
         title = f"lonely bucket {size}: its only batch has {what} instead of {batch_size}"
     else:
-        title = f"lonely bucket {size}: its {count(bucket.batches, 'batch', 'batches')} hold one picture over and over"
+        hold = count(bucket.batches, "batch holds", "batches hold")
+        title = f"lonely bucket {size}: its {hold} one picture over and over"
     return Finding(
         code="lonely_bucket",
         severity=Severity.WARNING,

@@ -137,15 +137,16 @@ def make_plan(
         images += planned
         problems += wrong
     buckets = _buckets(datasets, images)
+    lengths = _length_findings(max_train_epochs, max_train_steps, gradient_accumulation_steps, num_processes)
     counts = count_steps(
-        sum(bucket.batches for bucket in buckets),
+        0 if lengths else sum(bucket.batches for bucket in buckets),
         max_train_epochs=max_train_epochs,
         max_train_steps=max_train_steps,
         gradient_accumulation_steps=gradient_accumulation_steps,
         num_processes=num_processes,
     )
     problems += set_findings(images, left_out=left_out)
-    problems += _length_findings(max_train_epochs, max_train_steps, gradient_accumulation_steps, num_processes)
+    problems += lengths
     trains = counts.total > 0 and not blocking(problems)
     formula = step_formula(
         counts,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fluxgym_tui.base.text import count
+
 DEFAULT_MAX_TRAIN_STEPS = 1600  # what sd-scripts trains when neither epochs nor steps are said
 
 
@@ -143,23 +145,25 @@ def step_formula(
     # A large set has dozens of buckets: the sum is shown as far as a person would check it.
     shown = " + ".join(f"ceil({repeated}/{batch_size})" for repeated, batch_size in buckets[:4])
     more = f" + ... ({len(buckets)} buckets)" if len(buckets) > 4 else ""
-    parts = [f"{shown}{more} = {counts.batches_per_epoch:,} batches an epoch"]
+    an_epoch = f"{count(counts.steps_per_epoch, 'step')} an epoch"
+    parts = [f"{shown}{more} = {count(counts.batches_per_epoch, 'batch', 'batches')} an epoch"]
     divisors = [(num_processes, "processes"), (gradient_accumulation_steps, "accumulated")]
     if any(number > 1 for number, _ in divisors):
         divided = "".join(f" / {number} {word}" for number, word in divisors if number > 1)
-        parts.append(f"ceil({counts.batches_per_epoch:,}{divided}) = {counts.steps_per_epoch:,} steps an epoch")
+        parts.append(f"ceil({counts.batches_per_epoch:,}{divided}) = {an_epoch}")
     if by_epochs:
-        parts.append(f"{counts.steps_per_epoch:,} x {counts.epochs:,} epochs = {counts.total:,} steps")
+        epochs = count(counts.epochs, "epoch")
+        parts.append(f"{counts.steps_per_epoch:,} x {epochs} = {count(counts.total, 'step')}")
     else:
-        parts.append(f"{counts.total:,} steps = {_epochs_in_words(counts)}")
+        parts.append(f"{count(counts.total, 'step')} = {_epochs_in_words(counts)}")
     return "; ".join(parts)
 
 
 def _epochs_in_words(counts: StepCounts) -> str:
     rest = counts.total % counts.steps_per_epoch
     if not rest:
-        return f"{counts.epochs:,} epochs"
-    return f"{counts.epochs - 1:,} epochs and {rest:,} of {counts.steps_per_epoch:,} steps of one more"
+        return count(counts.epochs, "epoch")
+    return f"{count(counts.epochs - 1, 'epoch')} and {rest:,} of the next one's {count(counts.steps_per_epoch, 'step')}"
 
 
 def _multiples(every: int | None, last: int) -> range:
