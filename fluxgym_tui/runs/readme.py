@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fluxgym_tui.base.events import EndEvent
 from fluxgym_tui.base.files import read_json, write_atomic
 from fluxgym_tui.base.text import count, human_size
 from fluxgym_tui.runs.directory import RunDirectory
@@ -28,15 +29,20 @@ _SHOWN = (
 )
 
 
-def write_readme(run: RunDirectory) -> None:
-    """Write the README of `run` from its manifest, its journal and the files beside it. OSError."""
-    write_atomic(run.output_dir / "README.md", readme_text(run))
+def write_readme(run: RunDirectory, *, end: EndEvent | None = None) -> None:
+    """Write the README of `run` from its manifest, its journal and the files beside it; `end` is about to be journaled.
+
+    OSError where a file cannot be read or written.
+    """
+    write_atomic(run.output_dir / "README.md", readme_text(run, end=end))
 
 
-def readme_text(run: RunDirectory) -> str:
+def readme_text(run: RunDirectory, *, end: EndEvent | None = None) -> str:
     """The README's text: name, trigger, state, files, samples, settings."""
     facts: dict[str, Any] = read_json(run.manifest)
     fold = load_fold(run)
+    if end is not None:
+        fold.outcome, fold.reason = end.outcome, end.reason
     blocks = [f"# {_plain(facts.get('title') or run.name)}", _intro(facts), _state(facts, fold)]
     if files := _lora_files(run.output_dir):
         blocks.append("## LoRA files\n\n" + "\n".join(files))
