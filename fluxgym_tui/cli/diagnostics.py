@@ -5,14 +5,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.text import terminal_safe
-
-_COLOURS = {"error": "31", "warning": "33", "advice": "36"}
 
 
 def narrate(text: str) -> None:
@@ -22,20 +18,9 @@ def narrate(text: str) -> None:
 
 def error(problem: FluxgymError) -> None:
     """An error for people: `error: what and where`, then what to do."""
-    _write(f"{_marked('error')}: {_indented(problem.message)}")
+    _write(f"{_error_word()}: {_indented(problem.message)}")
     if problem.hint:
         _write(f"  {_indented(problem.hint)}")
-
-
-def findings(found: Iterable[Finding]) -> None:
-    """Findings for people, what stops a training first, each with its mend below it."""
-    order = list(Severity)
-    for finding in sorted(found, key=lambda one: order.index(one.severity)):
-        where = f" ({finding.path})" if finding.path and finding.path not in finding.title else ""
-        _write(f"{_marked(finding.severity.value)}: {_indented(finding.title)}{where}")
-        for more in (finding.detail, finding.fix):
-            if more:
-                _write(f"  {_indented(more)}")
 
 
 def crash(problem: BaseException) -> None:
@@ -45,9 +30,9 @@ def crash(problem: BaseException) -> None:
         path = _save_crash(text)
     except OSError:
         _write(_indented(text))
-        _write(f"{_marked('error')}: a bug in fluxgym-tui: {type(problem).__name__}; its traceback is above")
+        _write(f"{_error_word()}: a bug in fluxgym-tui: {type(problem).__name__}; its traceback is above")
         return
-    _write(f"{_marked('error')}: a bug in fluxgym-tui: {type(problem).__name__}: {problem}")
+    _write(f"{_error_word()}: a bug in fluxgym-tui: {type(problem).__name__}: {problem}")
     _write(f"  The traceback is in {path}; please report it. Runs that were started go on.")
 
 
@@ -65,9 +50,9 @@ def _save_crash(text: str) -> Path:
     raise OSError("no folder takes the traceback")
 
 
-def _marked(word: str) -> str:
+def _error_word() -> str:
     plain = not sys.stderr or not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    return word if plain else f"\x1b[1;{_COLOURS[word]}m{word}\x1b[0m"
+    return "error" if plain else "\x1b[1;31merror\x1b[0m"
 
 
 def _indented(text: str) -> str:

@@ -106,7 +106,7 @@ def _dispatch(argv: list[str], out: Output) -> ExitCode:
     parser = CommandParser(word, summary=COMMANDS[word].summary)
     module.configure(parser)
     try:
-        args = parser.parse_args(argv[1:])
+        args = parser.read(argv[1:])
     except SystemExit:  # argparse's way to end after --help; its errors are ours
         return ExitCode.OK
     code: ExitCode = module.run(args, out)

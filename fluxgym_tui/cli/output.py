@@ -33,10 +33,11 @@ def use_utf8(stream: TextIO | None) -> TextIO:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, and which side its cells lean to."""
+    """A column of a table: its heading, which side its cells lean to, and whether a terminal may cut them short."""
 
     title: str
     align: Literal["left", "right"] = "left"
+    cut: bool = False
 
 
 class Output:
@@ -80,16 +81,10 @@ class Output:
         self._stream.write(json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False) + "\n")
         self._stream.flush()
 
-    def json_object(self, members: Iterable[tuple[str, Iterable[Any]]]) -> None:
-        """A JSON object whose values are lists, written element by element: no list is ever held whole."""
-        for index, (name, elements) in enumerate(members):
-            self._stream.write(("{" if index == 0 else ",") + f"\n{json.dumps(name)}: [")
-            separator = "\n"
-            for element in elements:
-                self._stream.write(separator + json.dumps(element, ensure_ascii=True, allow_nan=False))
-                separator = ",\n"
-            self._stream.write("]")
-        self._stream.write("\n}\n")
+    def json_pieces(self, pieces: Iterable[str]) -> None:
+        """A JSON document in pieces, handed on as they are made: it is never held whole."""
+        for piece in pieces:
+            self._stream.write(piece)
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are in a pipe; on a terminal as text with its control characters written out."""
@@ -143,7 +138,9 @@ class Output:
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for head in heads:
-            table.add_column(Text(head.title), justify=head.align, overflow="fold")
+            table.add_column(
+                Text(head.title), justify=head.align, overflow="ellipsis" if head.cut else "fold", no_wrap=head.cut
+            )
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         Console(file=self._stream, highlight=False).print(table)

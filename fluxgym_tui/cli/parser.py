@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -39,6 +39,18 @@ class CommandParser(argparse.ArgumentParser):
         self.description = description
         self.example = example
         self.epilog = "example:\n" + "".join(f"  {line}\n" for line in example.splitlines())
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse `argv`. sd-scripts' spelling of an option, with underscores, is taken as well."""
+        known = {name for action in self._actions for name in action.option_strings}
+        words = list(argv)
+        for index, word in enumerate(words):
+            if word == "--":
+                break
+            name, equals, value = word.partition("=")
+            if name.startswith("--") and name not in known and name.replace("_", "-") in known:
+                words[index] = name.replace("_", "-") + equals + value
+        return self.parse_args(words)
 
     def options(self) -> list[argparse.Action]:
         """Every positional and option, in the order of the help."""

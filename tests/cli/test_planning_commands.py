@@ -1,0 +1,303 @@
+"""`scan`, `new`, `plan`, `models` and `info`: what they print, as data and for people, and their exit codes."""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxgym_tui.cli.main import main
+
+Run = Callable[..., tuple[int, str, str]]
+RunJson = Callable[..., tuple[int, Any]]
+
+
+def _png(width: int, height: int) -> bytes:
+    """A grey PNG of that size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((b"\0" + b"\x80" * width) * height, 1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, size in (("a.png", (768, 1024)), ("b.png", (1024, 768)), ("c.png", (896, 896))):
+        (folder / name).write_bytes(_png(*size))
+    (folder / "a.txt").write_text("a man on a chair\n", encoding="utf-8")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (folder / "notes.md").write_text("x", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command in this process: its exit code, stdout and stderr."""
+    monkeypatch.setenv("FLUXGYM_HOME", str(tmp_path / "home"))
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in argv])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Run) -> RunJson:
+    """The command with --json: its exit code and its document."""
+
+    def call(*argv: object) -> tuple[int, Any]:
+        code, out, err = run(*argv, "--json")
+        assert err == ""
+        assert out.isascii()
+        return code, json.loads(out)
+
+    return call
+
+
+def test_scan_puts_each_file_in_exactly_one_list(run_json: RunJson, photos: Path) -> None:
+    code, found = run_json("scan", photos)
+    assert code == 0
+    assert list(found) == ["images", "rejected", "ignored", "problems"]
+    assert [image["path"] for image in found["images"]] == [str(photos / f"{name}.png") for name in "abc"]
+    assert found["images"][0] == {
+        "path": str(photos / "a.png"),
+        "width": 768,
+        "height": 1024,
+        "orientation": 1,
+        "caption": "a man on a chair",
+    }
+    assert [Path(file["path"]).name for file in found["rejected"]] == ["broken.jpg"]
+    assert {Path(file["path"]).name for file in found["ignored"]} == {"a.txt", "notes.md"}
+    assert {"path", "code", "severity", "title", "fix"} <= found["problems"][0].keys()
+
+
+def test_scan_for_people_names_files_problems_and_the_sum(run: Run, photos: Path) -> None:
+    code, out, err = run("scan", photos)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["picture", "width", "height", "turned", "caption"]
+    assert "a.png      768    1024          a man on a chair" in lines
+    assert any(line.startswith("broken.jpg  ") for line in lines)
+    assert any(line.startswith("advice: no caption (2 files)") for line in lines)
+    assert lines[-1] == "3 pictures, 1 with a caption; 1 rejected, 2 ignored"
+
+
+def test_a_scan_without_a_picture_exits_3_in_both_forms(run: Run, run_json: RunJson, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, found = run_json("scan", empty)
+    assert (code, found["images"]) == (3, [])
+    code, out, _ = run("scan", empty)
+    assert code == 3
+    assert "error: no picture to train" in out
+
+
+def test_file_names_that_are_not_utf8_survive_json(run_json: RunJson, tmp_path: Path) -> None:
+    name = b"\xff\x1b.png"
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / os.fsdecode(name)).write_bytes(_png(64, 64))
+    _, found = run_json("scan", folder)
+    assert os.fsencode(found["images"][0]["path"]).endswith(b"/" + name)
+
+
+def test_scan_of_no_folder_says_so(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("scan", tmp_path / "nothing", "--json")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: there is no folder {tmp_path}/nothing")
+
+
+def test_new_writes_a_commented_spec_that_plans(run: Run, run_json: RunJson, photos: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "s.yaml"
+    options = ["--trigger", "hrld man", "--resolution", "768x1024", "--epochs", "2", "--set", "flags.min_snr_gamma=5"]
+    code, out, _ = run("new", photos, "-o", spec, "--name", "My LoRA", *options)
+    assert code == 0
+    assert str(spec) in out
+    text = spec.read_text(encoding="utf-8")
+    assert "trigger: hrld man " in text
+    assert "path: photos " in text
+    assert "# " in text
+    assert "min_snr_gamma: 5" in text
+    code, plan = run_json("plan", spec)
+    assert code == 0
+    assert plan["steps"] == {"batches_per_epoch": 30, "steps_per_epoch": 30, "epochs": 2, "total": 60}
+    assert {(bucket["width"], bucket["height"]) for bucket in plan["buckets"]} == {(768, 1024), (1024, 768), (832, 832)}
+    code, written = run_json("new", photos, "-o", spec, "--force")
+    assert written == {"spec": str(spec), "name": "photos", "output_name": "photos"}
+
+
+def test_new_never_replaces_a_file_unasked(run: Run, photos: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "s.yaml"
+    spec.write_text("mine", encoding="utf-8")
+    code, _, err = run("new", photos, "-o", spec)
+    assert code == 2
+    assert "--force" in err
+    assert spec.read_text(encoding="utf-8") == "mine"
+    code, out, _ = run("new", photos)
+    assert code == 0
+    assert out.startswith("schema: 1 ")
+
+
+def test_a_plan_for_people_has_buckets_steps_and_the_rest(run: Run, photos: Path) -> None:
+    code, out, _ = run("plan", photos, "--resolution", "768,1024", "--images", "--trigger", "x")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split() == ["bucket", "pictures", "with", "repeats", "batches", "an", "epoch"]
+    assert ["c.png", "896x896", "832x832", "832x832", "0.0%"] in [line.split() for line in lines]
+    assert any(line.startswith("480 steps: ") for line in lines)
+    assert any(
+        line.startswith("LoRA files at the end of epochs 4, 8 and 12, and at the end: 4 files") for line in lines
+    )
+
+
+def test_options_change_a_spec_and_its_length_by_epochs_or_steps(
+    run: Run, run_json: RunJson, photos: Path, tmp_path: Path
+) -> None:
+    spec = tmp_path / "s.yaml"
+    assert run("new", photos, "-o", spec, "--steps", "7")[0] == 0
+    assert run_json("plan", spec)[1]["steps"]["total"] == 7
+    assert run_json("plan", spec, "--max_train_epochs", "3")[1]["steps"]["total"] == 90
+    options = ["--set", "dataset.resolution=768,1024", "--repeats", "1", "--steps", "9"]
+    steps = {"batches_per_epoch": 3, "steps_per_epoch": 3, "epochs": 3, "total": 9}
+    assert run_json("plan", spec, *options)[1]["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--learning-rate", "fast"], "training.learning_rate must be a number"),
+        (["--resolution", "12"], "at least 64 pixels"),
+        (["--set", "training.foo=1"], "unknown key foo in training"),
+        (["--set", "foo"], "--set takes KEY=VALUE, not 'foo'"),
+        (["--epochs", "1", "--steps", "1"], "not allowed with argument"),
+        (["--num-processes", "2"], "--num-processes is for a dataset.toml"),
+        (["--base-model", "flux-def"], "no base model is called flux-def"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(run: Run, photos: Path, options: list[str], says: str) -> None:
+    code, out, err = run("plan", photos, *options)
+    assert code in (2, 4)
+    assert out == ""
+    assert says in err
+
+
+def test_a_missing_spec_says_how_to_make_one(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("plan", tmp_path / "none.yaml")
+    assert code == 2
+    assert "fluxgym-tui new DIR -o spec.yaml" in err
+
+
+def test_a_plan_that_trains_nothing_exits_3(run_json: RunJson, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, plan = run_json("plan", empty)
+    assert code == 3
+    assert plan["steps"]["total"] is None
+    assert any(finding["severity"] == "error" for finding in plan["findings"])
+
+
+def _toml(tmp_path: Path, folder: Path, text: str = "") -> Path:
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        f"[[datasets]]\n{text}\n[[datasets.subsets]]\nimage_dir = '{folder}'\nnum_repeats = 2\n", encoding="utf-8"
+    )
+    return path
+
+
+def test_a_dataset_toml_is_planned_as_sd_scripts_takes_it(run_json: RunJson, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").unlink()
+    (photos / "deeper").mkdir()
+    (photos / "deeper" / "d.png").write_bytes(_png(64, 64))
+    (photos / "e.Png").write_bytes(_png(64, 64))
+    path = _toml(tmp_path, photos, "resolution = 512\nbatch_size = 4")
+    code, plan = run_json("plan", path, "--max_train_epochs", "3", "--gradient_accumulation_steps", "2")
+    assert code == 0
+    assert plan["buckets"] == [
+        {"dataset": 0, "width": 512, "height": 512, "images": 3, "repeated": 6, "batches": 2},
+    ]
+    assert plan["steps"] == {"batches_per_epoch": 2, "steps_per_epoch": 1, "epochs": 3, "total": 3}
+    assert run_json("plan", path)[1]["steps"]["total"] == 1600
+
+
+def test_the_command_line_fills_what_a_dataset_toml_lacks(
+    run: Run, run_json: RunJson, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "broken.jpg").unlink()
+    path = _toml(tmp_path, photos)
+    code, _, err = run("plan", path)
+    assert code == 2
+    assert "no resolution" in err
+    options = ["--resolution", "768,1024", "--batch-size", "2", "--enable_bucket", "--max-train-steps", "6"]
+    code, plan = run_json("plan", path, *options, "--num_processes", "3")
+    assert code == 0
+    assert plan["steps"] == {"batches_per_epoch": 3, "steps_per_epoch": 1, "epochs": 6, "total": 6}
+
+
+def test_what_a_dataset_toml_cannot_take_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
+    path = _toml(tmp_path, photos, "resolution = 512")
+    for options, says in (
+        (["--trigger", "x"], "--trigger has no meaning for a dataset.toml"),
+        (["--set", "name=x"], "--set has no meaning for a dataset.toml"),
+        (["--epochs", "many"], "--max-train-epochs takes a whole number"),
+        (["--resolution", "big"], "--resolution takes W,H"),
+    ):
+        code, _, err = run("plan", path, *options)
+        assert code == 2
+        assert says in err
+
+
+def test_a_picture_that_stops_sd_scripts_stops_the_plan(run_json: RunJson, photos: Path, tmp_path: Path) -> None:
+    code, plan = run_json("plan", _toml(tmp_path, photos, "resolution = 512"))
+    assert code == 3
+    assert plan["steps"]["total"] is None
+    assert "picture_unreadable" in {finding["code"] for finding in plan["findings"]}
+
+
+def test_models_tells_what_is_here_and_what_is_missing(run: Run, run_json: RunJson, tmp_path: Path) -> None:
+    code, found = run_json("models")
+    assert code == 0
+    models = {model["key"]: model for model in found["models"]}
+    assert not models["flux-dev"]["here"]
+    assert {missing["role"] for missing in models["flux-dev"]["missing"]} == {"transformer", "clip_l", "t5xxl", "ae"}
+    home = tmp_path / "home" / "models"
+    for name in ("unet/flux1-dev.sft", "clip/clip_l.safetensors", "clip/t5xxl_fp16.safetensors", "vae/ae.sft"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+    models = {model["key"]: model for model in run_json("models")[1]["models"]}
+    assert models["flux-dev"]["here"]
+    assert models["flux-dev"]["files"]["ae"] == str(home / "vae/ae.sft")
+    code, out, _ = run("models", "--files")
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("flux-dev ")] == ["yes"]
+    assert "flux-schnell lacks:" in out
+
+
+def test_info_reads_a_lora_from_its_header(run: Run, run_json: RunJson, tmp_path: Path) -> None:
+    shapes = {"lora_unet_single_blocks_0_linear1.lora_down.weight": [4, 8], "x.alpha": []}
+    header: dict[str, Any] = {"__metadata__": {"ss_network_alpha": "2.0", "ss_base_model_version": "flux1"}}
+    offset = 0
+    for name, shape in shapes.items():
+        size = 2 * (shape[0] * shape[1] if shape else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    raw = json.dumps(header).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + b"\0" * offset)
+    code, found = run_json("info", path)
+    assert code == 0
+    assert (found["kind"], found["parameters"], found["facts"]["network_dim"]) == ("flux-lora", 33, [4])
+    code, out, _ = run("info", path, "--metadata")
+    assert out.startswith("a.safetensors: FLUX LoRA, kohya's layout\n")
+    assert "effective scale     0.5 (alpha / rank)" in out
+    assert "ss_base_model_version  flux1" in out
