@@ -1,0 +1,143 @@
+"""Noise levels are drawn, mixed and weighed as sd-scripts does it."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.trainer import flow
+from fluxgym_tui.trainer.flow import FlowBatch, FlowSettings
+from tests.trainer.parity import PARITY, flag, relative, section, tiny_flux, vectors
+
+STATISTICS: dict[str, dict[str, Any]] = json.loads((PARITY / "timestep_stats.json").read_text(encoding="utf-8"))
+DRAWN = 40_000
+
+
+def settings_of(argv: list[str]) -> FlowSettings:
+    return FlowSettings(
+        timestep_sampling=flag(argv, "timestep_sampling", "sigma"),
+        sigmoid_scale=float(flag(argv, "sigmoid_scale", "1.0")),
+        discrete_flow_shift=float(flag(argv, "discrete_flow_shift", "3.0")),
+        weighting_scheme=flag(argv, "weighting_scheme", "uniform"),
+    )
+
+
+def draw(settings: FlowSettings, *, count: int = DRAWN, tokens: int = 16, seed: int = 3) -> torch.Tensor:
+    return flow.draw_sigmas(count, settings=settings, tokens=tokens, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_drawn_levels_have_sd_scripts_distribution(name: str) -> None:
+    expected = STATISTICS[name]
+    height, width = expected["latent_hw"]
+    sigmas = draw(settings_of(expected["argv"]), tokens=height // 2 * (width // 2))
+    # Twice 4 standard errors of a quantile: of ours and of the reference's own drawing.
+    for level, quantile in expected["t_quantiles"].items():
+        share = float((1000 * sigmas <= quantile * (1 + 1e-6)).float().mean())
+        below = float((1000 * sigmas < quantile * (1 - 1e-6)).float().mean())
+        room = 8 * math.sqrt(float(level) * (1 - float(level)) / min(DRAWN, expected["n"]))
+        assert below - room <= float(level) <= share + room, (level, below, share)
+    assert float(1000 * sigmas.mean()) == pytest.approx(
+        expected["t_mean"], abs=8 * expected["t_std"] / math.sqrt(20_000)
+    )
+    assert float(sigmas.min()) >= 0
+    assert float(sigmas.max()) <= 1
+
+
+def test_sigma_draws_only_entries_of_the_schedule() -> None:
+    settings = FlowSettings(timestep_sampling="sigma", discrete_flow_shift=3.0)
+    entries = flow.shift_sigmas(torch.arange(1, 1001, dtype=torch.float64) / 1000, shift=3.0).float()
+    assert torch.isin(draw(settings, count=2000), entries).all()
+
+
+def test_a_seed_decides_the_levels() -> None:
+    settings = FlowSettings(timestep_sampling="shift")
+    assert torch.equal(draw(settings, count=4, seed=1), draw(settings, count=4, seed=1))
+    assert not torch.equal(draw(settings, count=4, seed=1), draw(settings, count=4, seed=2))
+
+
+def test_flux_shift_is_the_published_line() -> None:
+    assert flow.flux_shift_mu(256) == pytest.approx(0.5)
+    assert flow.flux_shift_mu(4096) == pytest.approx(1.15)
+    sigma, mu = torch.tensor([0.3]), flow.flux_shift_mu(1024)
+    published = math.exp(mu) / (math.exp(mu) + (1 / 0.3 - 1))
+    assert float(flow.shift_sigmas(sigma, shift=math.exp(mu))) == pytest.approx(published, rel=1e-6)
+
+
+def test_packing_and_positions_are_the_reference() -> None:
+    forward = vectors("forward")
+    assert torch.equal(flow.pack(forward["latents_unpacked"]), forward["img"])
+    assert torch.equal(flow.unpack(forward["out"], height=16, width=12), forward["out_unpacked"])
+    assert torch.equal(flow.image_ids(height=16, width=12, batch_size=2), forward["img_ids"])
+
+
+@pytest.mark.parametrize(
+    "name", ["A_shift_raw", "B_fluxshift_mask_gs35", "C_sigma_sigmascaled_default", "D_sigmoid_single_only_alpha4"]
+)
+def test_mixing_is_the_reference(name: str) -> None:
+    step = section(vectors(f"traj_{name}"), "step00")
+    latents = vectors("traj_A_shift_raw")["data.latents"][:2]
+    assert relative(flow.mix(latents, noise=step["noise"], sigmas=step["sigmas"]), step["noisy_model_input"]) < 1e-6
+    assert relative(step["noise"] - latents, step["target"]) < 1e-6
+
+
+def batch(*, loss_weights: tuple[float, float] = (1.0, 1.0)) -> FlowBatch:
+    data = section(vectors("traj_A_shift_raw"), "data")
+    return FlowBatch(
+        latents=data["latents"][:2],
+        t5_out=data["t5_out"][:2],
+        txt_ids=torch.zeros(2, 24, 3),
+        l_pooled=data["l_pooled"][:2],
+        t5_attn_mask=data["t5_attn_mask"][:2],
+        loss_weights=torch.tensor(loss_weights),
+    )
+
+
+def losses(settings: FlowSettings, **more: Any) -> torch.Tensor:
+    step = section(vectors("traj_A_shift_raw"), "step00")
+    with torch.no_grad():
+        return flow.flow_losses(
+            tiny_flux(), batch=batch(**more), noise=step["noise"], sigmas=step["sigmas"], settings=settings
+        )
+
+
+def test_pictures_weigh_what_they_are_given() -> None:
+    settings = FlowSettings(model_prediction_type="raw")
+    plain, weighed = losses(settings), losses(settings, loss_weights=(1.0, 0.25))
+    assert torch.allclose(weighed, plain * torch.tensor([1.0, 0.25]))
+
+
+def test_additive_and_l1_are_what_they_say() -> None:
+    step = section(vectors("traj_A_shift_raw"), "step00")
+    target = step["target"]
+    raw = step["model_pred"]
+    expected = (raw + step["noisy_model_input"] - target).square().mean(dim=(1, 2, 3))
+    assert torch.allclose(
+        losses(FlowSettings(model_prediction_type="additive", guidance_scale=1.0)), expected, rtol=1e-4
+    )
+    expected = (raw - target).abs().mean(dim=(1, 2, 3))
+    found = losses(FlowSettings(model_prediction_type="raw", loss_type="l1", guidance_scale=1.0))
+    assert torch.allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "scheme", "expected"),
+    [
+        ("raw", "cosmap", 1.0),
+        ("sigma_scaled", "uniform", 1.0),
+        ("sigma_scaled", "sigma_sqrt", 16.0),
+        ("sigma_scaled", "cosmap", 2 / (math.pi * 0.625)),
+    ],
+)
+def test_weights(prediction: str, scheme: str, expected: float) -> None:
+    settings = FlowSettings(model_prediction_type=prediction, weighting_scheme=scheme)
+    assert float(flow.weigh(torch.tensor([0.25]), settings=settings)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["timestep_sampling", "weighting_scheme", "model_prediction_type", "loss_type"])
+def test_unknown_words_are_refused_by_flag(name: str) -> None:
+    with pytest.raises(FluxgymError, match=f"--{name} other"):
+        FlowSettings(**{name: "other"})  # type: ignore[arg-type]
