@@ -18,7 +18,7 @@ _PACKED_PX = 16  # the transformer sees patches of 2x2 latent pixels of 8x8 pict
 
 
 def settings_findings(dataset: PlanDataset) -> list[Finding]:
-    """Why no picture of `dataset` can be trained with its settings; empty where they will do."""
+    """What is wrong with the settings of `dataset`, whatever its pictures: an error where nothing can be trained."""
     settings = dataset.settings
     try:
         bucket_limits(settings)
@@ -27,15 +27,8 @@ def settings_findings(dataset: PlanDataset) -> list[Finding]:
         return [_error("bucket_settings", error.message, error.hint)]
     if dataset.batch_size < 1:
         return [_error("batch_size", f"batch_size is {dataset.batch_size}", "use 1 or more")]
-    if not settings.enable_bucket and not all(_packs(side) for side in settings.resolution):
-        near = size_words((_near_packed(settings.resolution[0]), _near_packed(settings.resolution[1])))
-        return [
-            _error(
-                "resolution_off_grid",
-                f"resolution {size_words(settings.resolution)} does not divide into FLUX's patches of 16 pixels",
-                f"use {near}, or turn enable_bucket on",
-            )
-        ]
+    if not settings.enable_bucket and any(side % _PACKED_PX for side in settings.resolution):
+        return [_off_grid(settings.resolution)]
     return []
 
 
@@ -117,9 +110,18 @@ def no_bucket_finding(path: str, error: BucketError) -> Finding:
     return _error("no_bucket", error.message, error.hint, path=path)
 
 
-def _packs(side: int) -> bool:
-    # The autoencoder halves three times, rounding down; what is left must be even.
-    return side >= _PACKED_PX and side // 8 % 2 == 0
+def _off_grid(resolution: Size) -> Finding:
+    """The finding for a resolution that is trained as it stands, buckets being off, and is no multiple of 16."""
+    near = size_words((_near_packed(resolution[0]), _near_packed(resolution[1])))
+    # The autoencoder halves three times, rounding down; sd-scripts fails where what is left is odd.
+    fails = any(side < _PACKED_PX or side // 8 % 2 for side in resolution)
+    return Finding(
+        code="resolution_off_grid",
+        severity=Severity.ERROR if fails else Severity.WARNING,
+        title=f"resolution {size_words(resolution)} does not divide into FLUX's patches of 16 pixels",
+        detail=None if fails else "sd-scripts leaves out the last pixels; the built-in trainer does not take it",
+        fix=f"use {near}, or turn enable_bucket on",
+    )
 
 
 def _near_packed(side: int) -> int:

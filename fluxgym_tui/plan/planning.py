@@ -128,14 +128,15 @@ def make_plan(
     problems = list(findings)
     left_out: Counter[int] = Counter()
     for index, dataset in enumerate(datasets):
-        wrong = settings_findings(dataset)
+        said = settings_findings(dataset)
         planned = _planned(index, dataset)
         left_out[index] = sum(image.repeats == 0 for image in planned)
         planned = [image for image in planned if image.repeats]
-        if not wrong:
-            planned, wrong = _fitted(planned, dataset.settings)
+        if not blocking(said):
+            planned, unfit = _fitted(planned, dataset.settings)
+            said += unfit
         images += planned
-        problems += wrong
+        problems += said
     buckets = _buckets(datasets, images)
     lengths = _length_findings(max_train_epochs, max_train_steps, gradient_accumulation_steps, num_processes)
     counts = count_steps(

@@ -95,10 +95,12 @@ def test_settings_that_cannot_train_are_said_once(settings: BucketSettings, batc
     assert made.buckets == ()
 
 
-@pytest.mark.parametrize("side", [512, 704, 705, 720])
-def test_without_buckets_a_resolution_of_whole_patches_trains(side: int) -> None:
+@pytest.mark.parametrize(("side", "warned"), [(512, False), (704, False), (705, True), (711, True), (720, False)])
+def test_without_buckets_the_resolution_must_divide_into_patches(side: int, warned: bool) -> None:
     settings = BucketSettings((side, 512), enable_bucket=False)
-    assert plan(PlanSubset(images=images((600, 600), (700, 800))), settings=settings).trains
+    made = plan(PlanSubset(images=images((side, 512), (side, 512))), settings=settings)
+    assert made.trains
+    assert codes(made) == (["resolution_off_grid"] if warned else [])
 
 
 @pytest.mark.parametrize(
