@@ -1,0 +1,1 @@
+"""Facts about the machine, read and never changed: processes, memory, cores, GPUs, disks, provider, login session."""

@@ -1,0 +1,89 @@
+"""A fake trainer: it writes the events that a real one writes, and misbehaves as its flags say. It trains nothing.
+
+Started by the real wrapper and supervisor in place of `fluxgym_tui.trainer`, where a test needs a trainer that hangs,
+crashes or ignores signals at a chosen moment.
+"""
+
+import argparse
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    flags = _flags()
+    say = Path(os.environ["FLUXGYM_EVENTS"]).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    if flags.ignore:
+        for name in flags.ignore.split(","):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if flags.helper:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    if flags.started is not None:
+        flags.started.open("a").write(f"{os.getpid()}\n")
+
+    def event(kind: str, **facts: object) -> None:
+        say.write(json.dumps({"kind": kind, "schema": 1, "time": time.time(), **facts}) + "\n")
+
+    event("phase", name=flags.phase)
+    print(f"fake trainer: {flags.steps} steps", flush=True)
+    for step in range(1, flags.steps + 1):
+        if flags.wait_at == step:
+            _wait_for(flags.wait_for)
+        event("step", step=step, total=flags.steps, epoch=1, loss=1.0 / step, seconds=flags.step_s)
+        if flags.checkpoint_every and step % flags.checkpoint_every == 0:
+            event("checkpoint", path=f"fake-{step:06d}.safetensors", step=step, epoch=1)
+        if flags.crash_at == step:
+            print(
+                "Traceback (most recent call last):\n  File 'fake.py'\nRuntimeError: CUDA error: it broke", flush=True
+            )
+            return 1
+        if flags.kill_at == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(flags.step_s)
+    if flags.torn:
+        say.write('{"kind":"step","step":99')
+        say.flush()
+    if flags.lora is not None:
+        event("phase", name="save")
+        _write_lora(flags.lora, bad=flags.nan)
+    return flags.exit_code
+
+
+def _flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--step_s", type=float, default=0.01)
+    parser.add_argument("--phase", default="train")
+    parser.add_argument("--lora", type=Path)
+    parser.add_argument("--nan", action="store_true")
+    parser.add_argument("--torn", action="store_true")
+    parser.add_argument("--helper", action="store_true", help="leave a process behind in the session")
+    parser.add_argument("--started", type=Path, help="append this process' pid, to count starts")
+    parser.add_argument("--ignore", default="", help="signals to ignore, by name")
+    parser.add_argument("--checkpoint_every", type=int, default=0)
+    parser.add_argument("--crash_at", type=int, default=0)
+    parser.add_argument("--kill_at", type=int, default=0)
+    parser.add_argument("--wait_at", type=int, default=0, help="before this step wait until --wait_for exists")
+    parser.add_argument("--wait_for", type=Path)
+    parser.add_argument("--exit_code", type=int, default=0)
+    return parser.parse_args()
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def _write_lora(path: Path, *, bad: bool) -> None:
+    numbers = [0.5, float("nan") if bad else 0.25]
+    header = json.dumps({"up": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<2f", *numbers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
