@@ -44,10 +44,14 @@ def picture_findings(datasets: Sequence[PlanDataset], images: Sequence[PlannedIm
 
 
 def bucket_findings(datasets: Sequence[PlanDataset], buckets: Sequence[PlannedBucket]) -> list[Finding]:
-    """Buckets that do not fill a batch, or fill it with one picture only."""
-    return [
-        finding for bucket in buckets if (finding := _lonely(bucket, datasets[bucket.dataset].batch_size)) is not None
-    ]
+    """Buckets that do not fill a batch, or fill it with one picture only: one finding for all of a kind."""
+    findings = []
+    for index, dataset in enumerate(datasets):
+        mine = [bucket for bucket in buckets if bucket.dataset == index]
+        short = [bucket for bucket in mine if bucket.repeated < dataset.batch_size]
+        alone = [bucket for bucket in mine if bucket.images == 1 and bucket.repeated >= dataset.batch_size > 1]
+        findings += [_lonely(kind, dataset.batch_size) for kind in (short, alone) if kind]
+    return findings
 
 
 def fitting_sizes(width: int, height: int, settings: BucketSettings) -> list[Size]:
@@ -226,21 +230,29 @@ def _resolution_advice(settings: BucketSettings, sizes: Sequence[Size]) -> list[
     ]
 
 
-def _lonely(bucket: PlannedBucket, batch_size: int) -> Finding | None:
-    size, what = size_words(bucket.size), count(bucket.repeated, "picture")
-    if batch_size == 1 or (bucket.repeated >= batch_size and bucket.images > 1):
-        return None
-    if bucket.repeated < batch_size:
-        title = f"lonely bucket {size}: its only batch has {what} instead of {batch_size}"
+def _lonely(buckets: Sequence[PlannedBucket], batch_size: int) -> Finding:
+    """The finding for `buckets` that all hold less than a batch, or that all hold one picture again and again."""
+    first, several = buckets[0], len(buckets) > 1
+    names = [size_words(bucket.size) for bucket in buckets[:_NAMED_SIZES]]
+    if len(buckets) > _NAMED_SIZES:
+        names.append(f"{len(buckets) - _NAMED_SIZES:,} more")
+    if first.repeated < batch_size:
+        what = (
+            f"none fills a batch of {batch_size}"
+            if several
+            else f"its only batch has {count(first.repeated, 'picture')} instead of {batch_size}"
+        )
+    elif several:
+        what = "the batches of each hold one picture over and over"
     else:
-        hold = count(bucket.batches, "batch holds", "batches hold")
-        title = f"lonely bucket {size}: its {hold} one picture over and over"
+        what = f"its {count(first.batches, 'batch holds', 'batches hold')} one picture over and over"
+    one_picture = all(bucket.repeated == 1 for bucket in buckets)
     return Finding(
         code="lonely_bucket",
         severity=Severity.WARNING,
-        title=title,
-        detail="pictures share a batch only within a bucket" + ("" if bucket.repeated > 1 else ": a one-picture batch"),
-        fix="crop its pictures to the shape of a fuller bucket, add more of that shape, or use batch_size 1",
+        title=f"lonely bucket{'s' if several else ''} {list_words(names)}: {what}",
+        detail="pictures share a batch only within a bucket" + (": a one-picture batch" if one_picture else ""),
+        fix="crop such pictures to the shape of a fuller bucket, add more of that shape, or use batch_size 1",
     )
 
 

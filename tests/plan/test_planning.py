@@ -147,7 +147,19 @@ def test_buckets_of_one_picture_repeated_are_lonely_too() -> None:
     made = plan(PlanSubset(images=images((768, 1024), (1024, 768), (1024, 768)), num_repeats=4), batch_size=4)
     titles = [finding.title for finding in made.findings if finding.code == "lonely_bucket"]
     assert titles == ["lonely bucket 768x1024: its 1 batch holds one picture over and over"]
+    several = plan(PlanSubset(images=images((768, 1024), (1024, 768)), num_repeats=4), batch_size=4)
+    assert [finding.title for finding in several.findings if finding.code == "lonely_bucket"] == [
+        "lonely buckets 768x1024 and 1024x768: the batches of each hold one picture over and over"
+    ]
     assert "lonely_bucket" not in codes(plan(PlanSubset(images=images((768, 1024), (1024, 768)))))
+
+
+def test_many_lonely_buckets_make_one_finding() -> None:
+    sizes = [(64 * side, 512) for side in range(4, 12)]
+    made = plan(PlanSubset(images=images(*sizes)), batch_size=4)
+    assert [finding.title for finding in made.findings if finding.code == "lonely_bucket"] == [
+        "lonely buckets 256x512, 320x512, 384x512, 448x512, 512x512, 576x512 and 2 more: none fills a batch of 4"
+    ]
 
 
 def test_regularisation_pictures_fill_up_or_stay_out() -> None:
