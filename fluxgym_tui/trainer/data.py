@@ -38,15 +38,16 @@ class Picture:
     size: tuple[int, int]
     fit: BucketFit
     repeats: int
+    subset: SubsetConfig
     loss_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The pictures of one dataset, which share a batch size."""
+    """The pictures of one dataset, which share resolution and batch size."""
 
     pictures: tuple[Picture, ...]
-    batch_size: int
+    config: DatasetConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class TrainingData:
             for bucket in sorted(buckets):
                 pictures = buckets[bucket]
                 order.shuffle(pictures)
-                size = dataset.batch_size
+                size = dataset.config.batch_size
                 batches += [tuple(pictures[start : start + size]) for start in range(0, len(pictures), size)]
         order.shuffle(batches)
         return batches
@@ -130,7 +131,7 @@ def _training_set(dataset: DatasetConfig, options: TrainerOptions) -> TrainingSe
     found = [(path, subset) for subset in dataset.subsets for path in list_pictures(subset.image_dir)]
     pictures = [_picture(path, subset, settings, options) for path, subset in found]
     pictures = _with_regularisation(pictures, [subset.is_reg for _, subset in found])
-    return TrainingSet(tuple(pictures), dataset.batch_size)
+    return TrainingSet(tuple(pictures), dataset)
 
 
 def _picture(path: Path, subset: SubsetConfig, settings: BucketSettings, options: TrainerOptions) -> Picture:
@@ -147,6 +148,7 @@ def _picture(path: Path, subset: SubsetConfig, settings: BucketSettings, options
         size=size,
         fit=cut,
         repeats=subset.num_repeats,
+        subset=subset,
         loss_weight=options.prior_loss_weight if subset.is_reg else 1.0,
     )
 

@@ -21,7 +21,7 @@ class Reporter:
         # Unbuffered: each event is one write of one whole line, so a reader never sees half of one.
         self._events = None if events_path is None else events_path.open("ab", buffering=0)
         self._last_line = 0.0
-        self._train_started = 0.0
+        self._training_s = 0.0
 
     @classmethod
     def from_environment(cls) -> "Reporter":
@@ -64,19 +64,17 @@ class Reporter:
     def step(self, event: events.StepEvent, *, first: int) -> None:
         """An optimiser step is done; `first` is the number of the first step of this process."""
         self.event(event)
-        if event.step == first:
-            self._train_started = event.time - (event.seconds or 0.0)
+        self._training_s += event.seconds or 0.0
         if event.step not in (first, event.total) and event.time - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = event.time
-        elapsed = event.time - self._train_started
         done, total = event.step - first + 1, event.total or event.step
-        rate = done / elapsed if elapsed > 0 else 0.0
+        rate = done / self._training_s if self._training_s > 0 else 0.0  # checkpoints and samples are not steps
         left = human_time((total - event.step) / rate) if rate else "?"
         speed = f"{rate:.2f}it/s" if rate >= 1 else f"{1 / rate:.2f}s/it" if rate else "?it/s"
         self.say(
             f"steps: {100 * event.step // total:3d}% {event.step}/{total}"
-            f" [{human_time(elapsed)}<{left}, {speed}, loss={event.loss:.4f}, avr_loss={event.avg_loss:.4f}]"
+            f" [{human_time(self._training_s)}<{left}, {speed}, loss={event.loss:.4f}, avr_loss={event.avg_loss:.4f}]"
         )
 
     def checkpoint(self, path: Path, *, step: int, epoch: int) -> None:

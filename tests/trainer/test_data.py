@@ -163,7 +163,7 @@ def test_command_line_settings_fill_what_the_file_does_not_say(tmp_path: Path) -
     picture(tmp_path / "a" / "1.png", (100, 200))
     flags = ("--enable_bucket", "--train_batch_size", "3", "--min_bucket_reso", "64")
     data = load(tmp_path, subset(tmp_path / "a"), *flags, dataset="resolution = 128")
-    assert data.sets[0].batch_size == 3
+    assert data.sets[0].config.batch_size == 3
     assert data.pictures[0].fit.bucket == (64, 192)
 
 

@@ -1,0 +1,61 @@
+"""`python -m fluxgym_tui.trainer`: train a FLUX LoRA by sd-scripts' flags (docs/trainer.md)."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.trainer.flags import TrainerOptions, parse
+from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.stopping import Stopped, StopRequest
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train; the exit code is one of those that docs/trainer.md lists. A failure is told as an event and in words."""
+    report = Reporter.from_environment()
+    stop = StopRequest.from_environment()
+    stop.listen()
+    try:
+        return _train(parse(arguments), report=report, stop=stop)
+    except Stopped as stopped:
+        report.say(stopped.reason)
+        return stopped.exit_code
+    except FluxgymError as error:
+        code = "training_failed" if error.code is ExitCode.FAILED else "cannot_train"
+        report.problem(code, error.message, fix=error.hint)
+        return error.code
+    except OSError as error:
+        report.problem("system", f"The system refused: {error}", fix="Check the disk's room and the permissions.")
+        return ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the top handler: a bug of ours, told with all there is
+        traceback.print_exc()
+        report.problem(
+            "internal", f"{type(error).__name__}: {error}", fix="This is a bug: please report it with the log above."
+        )
+        return ExitCode.INTERNAL
+    finally:
+        report.close()
+
+
+def _train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> int:
+    import torch  # takes seconds: a wrong flag is told before
+
+    from fluxgym_tui.trainer.loop import train
+    from fluxgym_tui.trainer.setup import use_all_cores
+
+    use_all_cores()
+    try:
+        train(options, report=report, stop=stop)
+    except torch.OutOfMemoryError as error:
+        report.problem(
+            "out_of_memory",
+            "There is not enough memory for this training.",
+            detail=str(error),
+            fix="Turn gradient_checkpointing on, lower batch size or resolution, or use mixed_precision bf16.",
+        )
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""One optimiser step after the other: the LoRA, its optimiser, its schedule, and the noise it learns from."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.trainer.cache import on_device
+from fluxgym_tui.trainer.checkpoint import open_lora
+from fluxgym_tui.trainer.flow import FlowBatch, draw_sigmas, flow_losses
+from fluxgym_tui.trainer.flux import Flux
+from fluxgym_tui.trainer.lora import create_lora
+from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, clip_gradients
+from fluxgym_tui.trainer.setup import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What one optimiser step came to."""
+
+    loss: float
+    learning_rate: float
+
+
+class Learner:
+    """The LoRA, its optimiser and schedule, and the random numbers of noise and sigma."""
+
+    def __init__(self, setup: Setup, model: Flux) -> None:
+        options = setup.options
+        self._setup = setup
+        self._model = model
+        # Noise and initial weights come from generators of their own: what else draws numbers does not change them.
+        self._generator = torch.Generator().manual_seed(setup.seed)
+        self.network_args = network_arguments(options.network_args)
+        self.network = create_lora(
+            model,
+            network_dim=options.network_dim,
+            network_alpha=options.network_alpha,
+            network_args=self.network_args,
+            generator=torch.Generator().manual_seed(setup.seed),
+        )
+        if options.network_weights is not None:
+            weights = open_lora(options.network_weights)
+            self.network.load_lora_state(weights.tensors, source=str(options.network_weights))
+        self._parameters = list(self.network.parameters())
+        self.optimizer = build_optimizer(
+            self._parameters,
+            optimizer_type=options.optimizer_type,
+            learning_rate=setup.learning_rate,
+            optimizer_args=options.optimizer_args,
+        )
+        self._schedule = build_schedule(
+            self.optimizer,
+            settings=ScheduleSettings(
+                lr_scheduler=options.lr_scheduler,
+                lr_warmup_steps=options.lr_warmup_steps,
+                lr_scheduler_num_cycles=options.lr_scheduler_num_cycles,
+                lr_scheduler_power=options.lr_scheduler_power,
+            ),
+            total_steps=setup.counts.total,
+            learning_rate=setup.learning_rate,
+        )
+
+    def learn(self, batches: Sequence[FlowBatch], *, step: int) -> Learned:
+        """Make optimiser step `step` on `batches`; each weighs 1 / gradient_accumulation_steps, as in sd-scripts.
+
+        FluxgymError where a loss or the gradient is not finite; the weights are then those of the step before.
+        """
+        options = self._setup.options
+        losses = []
+        for batch in batches:
+            loss = self._loss(batch)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise _not_finite(f"The loss is {losses[-1]}", step)
+            (loss / options.gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
+        norm = float(clip_gradients(self._parameters, max_grad_norm=options.max_grad_norm))
+        if not math.isfinite(norm):
+            raise _not_finite(f"The gradient's norm is {norm}", step)
+        learning_rate = float(self._schedule.get_last_lr()[0])
+        self.optimizer.step()
+        self._schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Learned(math.fsum(losses) / len(losses), learning_rate)
+
+    def _loss(self, batch: FlowBatch) -> Tensor:
+        device, flow = self._setup.device, self._setup.flow
+        batch = on_device(batch, device)
+        B, _, h, w = batch.latents.shape
+        noise = torch.randn(batch.latents.shape, generator=self._generator).to(device)
+        sigmas = draw_sigmas(B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=device)
+        return flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow).mean()
+
+
+def network_arguments(pairs: Sequence[str]) -> dict[str, str]:
+    """`--network_args` as a mapping; FluxgymError where one is not written as `key=value`."""
+    arguments = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise FluxgymError(f"--network_args {pair!r} has no value.", hint="Write it as train_blocks=single.")
+        arguments[key.strip()] = value.strip()
+    return arguments
+
+
+def _not_finite(what: str, step: int) -> FluxgymError:
+    return FluxgymError(
+        f"{what} at step {step}: the training cannot go on.",
+        hint="Lower the learning rate, and go on from the last checkpoint: those that were saved are whole.",
+        code=ExitCode.FAILED,
+    )

@@ -1,0 +1,168 @@
+"""The training, from beginning to end."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.base.events import StepEvent
+from fluxgym_tui.trainer.cache import read_ahead
+from fluxgym_tui.trainer.data import Picture
+from fluxgym_tui.trainer.encode import fill_caches
+from fluxgym_tui.trainer.flags import TrainerOptions
+from fluxgym_tui.trainer.flux import Flux, load_flux
+from fluxgym_tui.trainer.learner import Learner
+from fluxgym_tui.trainer.lora import DEFAULT_DIM
+from fluxgym_tui.trainer.metadata import TrainingFacts
+from fluxgym_tui.trainer.outputs import CheckpointWriter, Sampler, dataset_facts
+from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
+from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.setup import Setup, settle
+from fluxgym_tui.trainer.stopping import Stopped, StopRequest
+
+
+def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Path:
+    """Train as `options` say; the path of the last LoRA.
+
+    Raises:
+        FluxgymError: something cannot be used, or the training failed; what was saved before stays.
+        Stopped: `stop` asked for it.
+    """
+    started = time.time()
+    report.phase("prepare")
+    setup = settle(options)
+    _announce(setup, report)
+    conditionings = fill_caches(setup, report=report, stop=stop)
+
+    report.phase("load", options.pretrained_model_name_or_path.name)
+    model = load_flux(options.pretrained_model_name_or_path, dtype=setup.dtype, device=setup.device)
+    model.gradient_checkpointing = options.gradient_checkpointing
+    learner = Learner(setup, model)
+    facts = _facts(setup, learner, model, started=started)
+    writer = CheckpointWriter(setup, learner.network, facts=facts, report=report)
+    sampler = Sampler(setup, model, conditionings=conditionings, report=report, stop=stop)
+    stop.check()
+
+    _probe("before", setup, model, report)
+    sampler.make_rounds(step=0)
+    _train_steps(setup, learner, writer=writer, sampler=sampler, report=report, stop=stop)
+    path = writer.save_last()
+    sampler.make_rounds(step=setup.counts.total)  # only now: whatever happens here, the LoRA is there
+    _probe("after", setup, model, report)
+    report.say(f"finished: {path}")
+    return path
+
+
+def _train_steps(
+    setup: Setup, learner: Learner, *, writer: CheckpointWriter, sampler: Sampler, report: Reporter, stop: StopRequest
+) -> None:
+    """Every optimiser step, with the checkpoints and samples that fall between them; checkpoints come first."""
+    total, epochs = setup.counts.total, setup.counts.epochs
+    losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss looks back one epoch
+    pictures = (batch for update in updates(setup) for batch in update.batches)
+    report.phase("train")
+    with closing(read_ahead(pictures, workers=setup.options.max_data_loader_n_workers)) as ready:
+        for update in updates(setup):
+            stop.check()
+            if update.first_of_epoch:
+                report.epoch(update.epoch, epochs)
+            begun = time.monotonic()
+            learned = learner.learn([next(ready) for _ in update.batches], step=update.step)
+            losses.append(learned.loss)
+            report.step(
+                StepEvent(
+                    time=time.time(),
+                    step=update.step,
+                    total=total,
+                    epoch=update.epoch,
+                    loss=learned.loss,
+                    avg_loss=math.fsum(losses) / len(losses),
+                    lr=learned.learning_rate,
+                    seconds=time.monotonic() - begun,
+                ),
+                first=1,
+            )
+            saved = writer.save_rounds(step=update.step, epoch=update.epoch)
+            if saved and stop.at_checkpoint():
+                raise Stopped(ExitCode.STOPPED, f"stopped at the checkpoint of step {update.step}, as asked")
+            sampled = update.step < total and sampler.make_rounds(step=update.step)
+            if (saved or sampled) and update.step < total:
+                report.phase("train")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One optimiser step to make: its number and its epoch's, both from 1, and the pictures of each of its batches."""
+
+    step: int
+    epoch: int
+    first_of_epoch: bool
+    batches: tuple[tuple[Picture, ...], ...]
+
+
+def updates(setup: Setup) -> Iterator[Update]:
+    """Every optimiser step of the training, in order; what is left of an epoch's batches makes a step of its own."""
+    size = setup.options.gradient_accumulation_steps
+    step = 0
+    for epoch in range(1, setup.counts.epochs + 1):
+        batches = setup.data.batches(epoch=epoch)
+        for start in range(0, len(batches), size):
+            if step == setup.counts.total:
+                return
+            step += 1
+            yield Update(step, epoch, start == 0, tuple(batches[start : start + size]))
+
+
+def _announce(setup: Setup, report: Reporter) -> None:
+    """What will be trained, in sd-scripts' words, and what of the input does not do what it says."""
+    counts = setup.counts
+    report.say(f"seed {setup.seed}, {setup.device.type}, mixed precision {setup.options.mixed_precision}")
+    report.say(f"num train images * repeats: {sum(picture.repeats for picture in setup.data.pictures)}")
+    report.say(f"num batches per epoch: {counts.batches_per_epoch}")
+    report.say(f"num epochs: {counts.epochs}")
+    report.say(f"gradient accumulation steps: {setup.options.gradient_accumulation_steps}")
+    report.say(f"total optimization steps: {counts.total}")
+    for finding in setup.data.findings:
+        report.warning(finding.code, finding.title, detail=finding.detail, fix=finding.fix)
+    for prompt in setup.prompts:
+        for problem in prompt.problems:
+            report.warning(
+                f"prompt_{problem.code}", f"In the sample prompt {prompt.text!r}, {problem.part} does nothing."
+            )
+    if not setup.samples and setup.options.sample_prompts is not None:
+        report.warning("samples_never_due", "There are no samples to come: give sample_every_n_steps or _epochs.")
+    if not setup.prompts and setup.options.sample_prompts is None and _wants_samples(setup.options):
+        report.warning("samples_without_prompts", "There are no samples to come: give sample_prompts.")
+
+
+def _wants_samples(options: TrainerOptions) -> bool:
+    return bool(options.sample_every_n_steps or options.sample_every_n_epochs or options.sample_at_first)
+
+
+def _facts(setup: Setup, learner: Learner, model: Flux, *, started: float) -> TrainingFacts:
+    return TrainingFacts(
+        session_id=setup.seed,
+        started_at=started,
+        batches_per_epoch=setup.counts.batches_per_epoch,
+        epochs=setup.counts.epochs,
+        total_steps=setup.counts.total,
+        network_dim=setup.options.network_dim or DEFAULT_DIM,
+        network_args=learner.network_args,
+        optimizer=learner.optimizer,
+        guidance_embed=model.geometry.guidance_embed,
+        datasets=dataset_facts(setup.data.sets),
+    )
+
+
+def _probe(when: Literal["before", "after"], setup: Setup, model: Flux, report: Reporter) -> None:
+    if not setup.options.fluxgym_probe:
+        return
+    pictures = probed_pictures(setup.data.pictures)
+    loss = probe_loss(model, pictures, settings=setup.flow, device=setup.device)
+    step = 0 if when == "before" else setup.counts.total
+    report.probe(when, loss=loss, step=step, pictures=len(pictures))

@@ -1,0 +1,154 @@
+"""What a training will do, settled before anything large is loaded: pictures, steps, settings, device."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.modelfiles import ModelFile, read_model_file
+from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
+from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_steps, sample_rounds
+from fluxgym_tui.trainer.data import TrainingData, load_training_data
+from fluxgym_tui.trainer.flags import TrainerOptions
+from fluxgym_tui.trainer.flow import FlowSettings
+
+DEFAULT_OUTPUT_NAME = "last"
+T5_TOKENS_DEV = 512
+T5_TOKENS_SCHNELL = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A training, settled. `checkpoints` and `samples` are by step; the last LoRA comes on top of `checkpoints`."""
+
+    options: TrainerOptions
+    output_name: str
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    data: TrainingData
+    counts: StepCounts
+    checkpoints: tuple[Round, ...]
+    samples: tuple[Round, ...]
+    prompts: tuple[SamplePrompt, ...]
+    flow: FlowSettings
+    t5_tokens: int
+
+    @property
+    def learning_rate(self) -> float:
+        """The transformer's."""
+        return self.options.learning_rate if self.options.unet_lr is None else self.options.unet_lr
+
+
+def settle(options: TrainerOptions) -> Setup:
+    """Read the dataset, prompts and model files' headers that `options` name, and settle the rest.
+
+    Raises:
+        FluxgymError: something of it cannot be used; nothing was loaded or written.
+    """
+    transformer = _model_files(options)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    data = load_training_data(options, seed=seed)
+    counts = count_steps(
+        len(data.batches(epoch=1)),
+        max_train_epochs=options.max_train_epochs,
+        max_train_steps=options.max_train_steps,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+    )
+    prompts = _prompts(options)
+    rounds = sample_rounds(
+        counts,
+        sample_every_n_steps=options.sample_every_n_steps,
+        sample_every_n_epochs=options.sample_every_n_epochs,
+        sample_at_first=options.sample_at_first,
+    )
+    return Setup(
+        options=options,
+        output_name=options.output_name or DEFAULT_OUTPUT_NAME,
+        seed=seed,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        dtype=torch.bfloat16 if options.mixed_precision == "bf16" else torch.float32,
+        data=data,
+        counts=counts,
+        checkpoints=tuple(
+            checkpoint_rounds(
+                counts,
+                save_every_n_epochs=options.save_every_n_epochs,
+                save_every_n_steps=options.save_every_n_steps,
+            )
+        ),
+        samples=tuple(rounds) if prompts else (),
+        prompts=tuple(prompts) if rounds else (),
+        flow=FlowSettings(
+            timestep_sampling=options.timestep_sampling,
+            sigmoid_scale=options.sigmoid_scale,
+            discrete_flow_shift=options.discrete_flow_shift,
+            weighting_scheme=options.weighting_scheme,
+            logit_mean=options.logit_mean,
+            logit_std=options.logit_std,
+            mode_scale=options.mode_scale,
+            model_prediction_type=options.model_prediction_type,
+            loss_type=options.loss_type,
+            guidance_scale=options.guidance_scale,
+            apply_t5_attn_mask=options.apply_t5_attn_mask,
+        ),
+        t5_tokens=options.t5xxl_max_token_length
+        or (T5_TOKENS_DEV if transformer.facts.get("guidance", True) else T5_TOKENS_SCHNELL),
+    )
+
+
+def use_all_cores() -> None:
+    """Compute on every core this process may use, unless OMP_NUM_THREADS says otherwise."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def _model_files(options: TrainerOptions) -> ModelFile:
+    """The transformer's file; all four are looked at, since an hour of caching may lie before the first is loaded."""
+    found = None
+    for name, kind, path in (
+        ("clip_l", "clip", options.clip_l),
+        ("t5xxl", "t5", options.t5xxl),
+        ("ae", "autoencoder", options.ae),
+        ("pretrained_model_name_or_path", "flux", options.pretrained_model_name_or_path),
+    ):
+        found = read_model_file(path)
+        if found.kind != kind:
+            raise FluxgymError(
+                f"--{name} {path} is no {_KINDS[kind]}: {found.title}.", hint=f"Give {_KINDS[kind]} there."
+            )
+    assert found is not None
+    if found.facts.get("fp8_scaled"):
+        raise FluxgymError(
+            f"{options.pretrained_model_name_or_path} holds scaled fp8 weights, which train to noise.",
+            hint="Use the bf16 file, or a plain fp8 (e4m3fn) one.",
+        )
+    return found
+
+
+_KINDS = {
+    "clip": "CLIP-L text encoder (clip_l.safetensors)",
+    "t5": "T5-XXL text encoder (t5xxl_fp16.safetensors)",
+    "autoencoder": "autoencoder in FLUX's own layout (ae.safetensors)",
+    "flux": "FLUX.1 transformer in BFL's layout (flux1-dev.safetensors)",
+}
+
+
+def _prompts(options: TrainerOptions) -> list[SamplePrompt]:
+    if options.sample_prompts is None:
+        return []
+    path: Path = options.sample_prompts
+    if path.suffix.lower() in (".json", ".toml"):
+        raise FluxgymError(
+            f"--sample_prompts {path}: only text is read.", hint="Write one prompt a line into a .txt file."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FluxgymError(
+            f"--sample_prompts {path} cannot be read: {error}", hint="Check the path; the file is UTF-8 text."
+        ) from error
+    return [parse_prompt(line) for line in prompt_lines(text)]
