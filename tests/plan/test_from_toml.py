@@ -1,12 +1,18 @@
 """Plans straight from kohya's dataset.toml: nothing mended, pictures as stored."""
 
+import json
 import random
+import struct
+import zlib
 from pathlib import Path
 
 from fluxgym_tui.base.findings import Severity
-from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig
+from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, load_dataset_toml
+from fluxgym_tui.dataset.headers import read_header
 from fluxgym_tui.plan.from_toml import plan_from_toml
 from fluxgym_tui.plan.planning import PlanImage, TrainPlan
+
+STEPS = Path(__file__).parents[1] / "data" / "steps.json"
 
 
 def plan_of(dataset: DatasetConfig, pictures: dict[str, list[PlanImage]]) -> TrainPlan:
@@ -67,3 +73,49 @@ def test_a_draw_without_a_seed_is_told() -> None:
     plan = plan_of(DatasetConfig(resolution=(512, 512), validation_split=0.1, subsets=subsets), {"p": pictures(10)})
     assert plan.steps.total == 9
     assert "validation_unseeded" in [finding.code for finding in plan.findings]
+
+
+def png(width: int, height: int) -> bytes:
+    """A black picture of `width` x `height`, a bit a pixel."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes(1 + (width + 7) // 8) * height)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def stored_pictures(folder: Path) -> list[PlanImage]:
+    headers = [(path, read_header(path)) for path in folder.glob("*.png")]
+    return [PlanImage(str(path), header.width, header.height) for path, header in headers]
+
+
+def test_pictures_on_disk_give_the_steps_of_sd_scripts(tmp_path: Path) -> None:
+    cases = json.loads(STEPS.read_text(encoding="utf-8").replace("/pictures/", f"{tmp_path}/"))["cases"]
+    chosen = [case for case in cases if case["id"] in ("s11c5", "s11c10", "s11c25", "s11c31")]
+    totals = {}
+    for case in chosen:
+        for subset in [subset for dataset in case["input"]["datasets"] for subset in dataset["subsets"]]:
+            folder = Path(subset["image_dir"])
+            folder.mkdir(parents=True)
+            for name, width, height in subset["images"]:
+                (folder / name).write_bytes(png(width, height))
+        lines = []
+        for dataset in case["input"]["datasets"]:
+            lines += ["[[datasets]]", *(f"{key} = {json.dumps(dataset[key])}" for key in dataset if key != "subsets")]
+            for subset in dataset["subsets"]:
+                keys = [key for key in subset if key != "images"]
+                lines += ["[[datasets.subsets]]", *(f"{key} = {json.dumps(subset[key])}" for key in keys)]
+        path = tmp_path / f"{case['id']}.toml"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        plan = plan_from_toml(
+            load_dataset_toml(path),
+            stored_pictures,
+            max_train_epochs=case["input"].get("max_train_epochs"),
+            max_train_steps=case["input"].get("max_train_steps"),
+            gradient_accumulation_steps=case["input"]["gradient_accumulation_steps"],
+        )
+        totals[case["id"]] = plan.steps.total
+    assert totals == {case["id"]: case["output"].get("optimizer_steps") for case in chosen}
+    assert sorted(totals) == ["s11c10", "s11c25", "s11c31", "s11c5"]
