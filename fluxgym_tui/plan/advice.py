@@ -32,6 +32,45 @@ def settings_findings(dataset: PlanDataset) -> list[Finding]:
     return []
 
 
+def no_bucket_finding(path: str, error: BucketError) -> Finding:
+    """The finding for a picture that has no bucket: sd-scripts ends with an error at it."""
+    return _error("no_bucket", error.message, error.hint, path=path)
+
+
+def set_findings(images: Sequence[PlannedImage], *, left_out: Counter[int]) -> list[Finding]:
+    """What the set as a whole lacks. `left_out` counts each dataset's regularisation pictures that are not used."""
+    trained = [planned for planned in images if not planned.is_reg]
+    findings = []
+    if not trained:
+        findings.append(
+            _error("no_pictures", "there are no pictures to train", "add pictures (png, jpg, jpeg, webp, bmp)")
+        )
+    elif len(trained) == 1:
+        findings.append(
+            Finding(
+                code="one_picture",
+                severity=Severity.WARNING,
+                title="there is only one picture",
+                detail="the LoRA will repeat it rather than learn what it shows",
+                fix="add more pictures: 10 to 30 different ones make a person or a thing",
+                path=trained[0].image.path,
+            )
+        )
+    findings += [
+        Finding(
+            code="regularisation_unused",
+            severity=Severity.ADVICE,
+            title=f"{count(number, 'regularisation picture')} of dataset {index + 1} "
+            f"{'is' if number == 1 else 'are'} not used",
+            detail="no more of them are trained than pictures with repeats",
+            fix="take some out, or raise num_repeats of the others",
+        )
+        for index, number in sorted(left_out.items())
+        if number
+    ]
+    return findings
+
+
 def picture_findings(datasets: Sequence[PlanDataset], images: Sequence[PlannedImage]) -> list[Finding]:
     """What happens to the pictures of `datasets` that their owner may not expect; crops once for each size."""
     findings: list[Finding] = []
@@ -95,6 +134,17 @@ def keeping_resolution(settings: BucketSettings, sizes: Iterable[Size]) -> tuple
     return side, kept
 
 
+def trim_words(fitted: BucketFit) -> str:
+    """What the crop takes from the resized picture: `top and bottom 128 px are cut`."""
+    left, top, right, bottom = fitted.trimmed
+    parts = [
+        f"{first} and {second} {here} px" if here == there else f"{first} {here} and {second} {there} px"
+        for first, here, second, there in (("left", left, "right", right), ("top", top, "bottom", bottom))
+        if here or there
+    ]
+    return f"{', '.join(parts)} are cut" if parts else "nothing is cut"
+
+
 def size_words(size: Size) -> str:
     """`768x1024`."""
     return f"{size[0]}x{size[1]}"
@@ -107,11 +157,6 @@ def list_words(words: Sequence[str], *, last: str = "and") -> str:
 
 def _error(code: str, title: str, fix: str | None, *, path: str | None = None) -> Finding:
     return Finding(code=code, severity=Severity.ERROR, title=title, fix=fix, path=path)
-
-
-def no_bucket_finding(path: str, error: BucketError) -> Finding:
-    """The finding for a picture that has no bucket: sd-scripts ends with an error at it."""
-    return _error("no_bucket", error.message, error.hint, path=path)
 
 
 def _off_grid(resolution: Size) -> Finding:
@@ -175,17 +220,6 @@ def _crop_fix(size: Size, settings: BucketSettings, *, cut_by_steps: bool) -> st
     return (
         f"a picture under the resolution's area is cut to multiples of {steps}: {list_words(fits, last='or')} would fit"
     )
-
-
-def trim_words(fitted: BucketFit) -> str:
-    """What the crop takes from the resized picture: `top and bottom 128 px are cut`."""
-    left, top, right, bottom = fitted.trimmed
-    parts = [
-        f"{first} and {second} {here} px" if here == there else f"{first} {here} and {second} {there} px"
-        for first, here, second, there in (("left", left, "right", right), ("top", top, "bottom", bottom))
-        if here or there
-    ]
-    return f"{', '.join(parts)} are cut" if parts else "nothing is cut"
 
 
 def _enlarged(settings: BucketSettings, images: Sequence[PlannedImage]) -> list[Finding]:
@@ -254,37 +288,3 @@ def _lonely(buckets: Sequence[PlannedBucket], batch_size: int) -> Finding:
         detail="pictures share a batch only within a bucket" + (": a one-picture batch" if one_picture else ""),
         fix="crop such pictures to the shape of a fuller bucket, add more of that shape, or use batch_size 1",
     )
-
-
-def set_findings(images: Sequence[PlannedImage], *, left_out: Counter[int]) -> list[Finding]:
-    """What the set as a whole lacks. `left_out` counts each dataset's regularisation pictures that are not used."""
-    trained = [planned for planned in images if not planned.is_reg]
-    findings = []
-    if not trained:
-        findings.append(
-            _error("no_pictures", "there are no pictures to train", "add pictures (png, jpg, jpeg, webp, bmp)")
-        )
-    elif len(trained) == 1:
-        findings.append(
-            Finding(
-                code="one_picture",
-                severity=Severity.WARNING,
-                title="there is only one picture",
-                detail="the LoRA will repeat it rather than learn what it shows",
-                fix="add more pictures: 10 to 30 different ones make a person or a thing",
-                path=trained[0].image.path,
-            )
-        )
-    findings += [
-        Finding(
-            code="regularisation_unused",
-            severity=Severity.ADVICE,
-            title=f"{count(number, 'regularisation picture')} of dataset {index + 1} "
-            f"{'is' if number == 1 else 'are'} not used",
-            detail="no more of them are trained than pictures with repeats",
-            fix="take some out, or raise num_repeats of the others",
-        )
-        for index, number in sorted(left_out.items())
-        if number
-    ]
-    return findings
