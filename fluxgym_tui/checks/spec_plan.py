@@ -1,6 +1,6 @@
 """The plan of a spec: its folders scanned, its settings mended where FLUX needs it, its steps counted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.dataset.pixels import staged_size
 from fluxgym_tui.dataset.scan import scan
-from fluxgym_tui.dataset.scanned import ScanResult
+from fluxgym_tui.dataset.scanned import ScannedImage, ScanResult
+from fluxgym_tui.dataset.staged_names import staged_stems
 from fluxgym_tui.dataset.staging import StageSource
 from fluxgym_tui.plan.buckets import BucketSettings
 from fluxgym_tui.plan.from_spec import bucket_settings
@@ -73,13 +74,7 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
     found = [problem for result in scans for problem in result.problems]
     subsets = tuple(
         PlanSubset(
-            images=tuple(
-                PlanImage(
-                    str(image.path),
-                    *staged_size(image, resize=dataset.resize, downscale_only=dataset.downscale_only),
-                )
-                for image in result.images
-            ),
+            images=_plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only),
             num_repeats=source.num_repeats,
             is_reg=source.is_reg,
         )
@@ -97,7 +92,12 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
         sample_every_n_epochs=_whole(flags, "sample_every_n_epochs"),
         sample_at_first=flags.get("sample_at_first") is True,
         prompts=spec.samples.prompts,
-        lora_bytes=lora_file_bytes(network_dim=spec.training.network_dim, shape=_shape(transformer)),
+        lora_bytes=lora_file_bytes(
+            network_dim=spec.training.network_dim,
+            shape=_shape(transformer),
+            train_clip_l=spec.training.train_clip_l,
+            value_bytes=_value_bytes(flags),
+        ),
         findings=[*mended, *found],
     )
     return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan)
@@ -112,6 +112,27 @@ def error_summary(errors: list[Finding]) -> str:
         if finding.fix:
             lines.append(f"  {finding.fix}")
     return "\n".join(lines)
+
+
+def _plan_images(
+    source: StageSource, images: Sequence[ScannedImage], *, resize: int, downscale_only: bool
+) -> tuple[PlanImage, ...]:
+    """The pictures as they will be staged. Regularisation pictures come in the order of their staged names, for that
+    decides which of them are trained once more than others."""
+    ordered = list(images)
+    if source.is_reg:
+        stems = staged_stems([image.path for image in images], root=source.folder)
+        ordered = [image for _, image in sorted(zip(stems, images, strict=True), key=lambda pair: pair[0])]
+    return tuple(
+        PlanImage(str(image.path), *staged_size(image, resize=resize, downscale_only=downscale_only))
+        for image in ordered
+    )
+
+
+def _value_bytes(flags: Mapping[str, FlagValue]) -> int:
+    """Bytes of one number of the saved LoRA: it is saved in `save_precision`, else in the precision of training."""
+    precision = flags.get("save_precision") or flags.get("mixed_precision")
+    return 2 if precision in ("bf16", "fp16") else 4
 
 
 def _whole(flags: Mapping[str, FlagValue], name: str) -> int | None:
