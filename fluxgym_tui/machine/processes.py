@@ -38,7 +38,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStat:
-    """What /proc/PID/stat says: a letter for the state, group, session, start and CPU time used, both in clock ticks."""
+    """What /proc/PID/stat says: state (a letter), group, session, start and CPU time used, both in clock ticks."""
 
     state: str
     group: int

@@ -1,7 +1,8 @@
 """The process around a child: starts it once, and keeps its exit code.
 
-`python -m fluxgym_tui.runs.wrapper RUN PHASE N ARGV...`. It outlives whoever started it, so it does little: it holds a lock on the log, which the child inherits with its
-standard output, so that no second wrapper can start the child again while any part of the first start lives.
+`python -m fluxgym_tui.runs.wrapper RUN PHASE N ARGV...`. It outlives whoever started it, so it does little. It holds a
+lock on the log, which the child inherits with its standard output, so that no second wrapper can start the child again
+while any part of the first start lives.
 """
 
 import contextlib

@@ -30,17 +30,19 @@ def main() -> int:
         say.write(json.dumps({"kind": kind, "schema": 1, "time": time.time(), **facts}) + "\n")
 
     event("phase", name=flags.phase)
-    print(f"fake trainer: {flags.steps} steps", flush=True)
+    sys.stdout.write(f"fake trainer: {flags.steps} steps\n")
+    sys.stdout.flush()
     for step in range(1, flags.steps + 1):
         if flags.wait_at == step:
             _wait_for(flags.wait_for)
-        event("step", step=step, total=flags.steps, epoch=1, loss=1.0 / step, seconds=flags.step_s)
+        if flags.phase == "train":
+            event("step", step=step, total=flags.steps, epoch=1, loss=1.0 / step, seconds=flags.step_s)
+        else:
+            event("progress", phase=flags.phase, done=step, total=flags.steps)
         if flags.checkpoint_every and step % flags.checkpoint_every == 0:
             event("checkpoint", path=f"fake-{step:06d}.safetensors", step=step, epoch=1)
         if flags.crash_at == step:
-            print(
-                "Traceback (most recent call last):\n  File 'fake.py'\nRuntimeError: CUDA error: it broke", flush=True
-            )
+            sys.stderr.write("Traceback (most recent call last):\n  File 'fake.py'\nRuntimeError: CUDA error: it broke\n")
             return 1
         if flags.kill_at == step:
             os.kill(os.getpid(), signal.SIGKILL)

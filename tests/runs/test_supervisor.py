@@ -13,7 +13,7 @@ from fluxgym_tui.machine.processes import is_alive, session_members
 from fluxgym_tui.runs.commands import ChildCommand
 from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import RunState
-from tests.runs.conftest import FakeRun, until
+from tests.runs.fake_runs import FakeRun, until
 
 
 def test_a_run_starts_trains_and_finishes(fake: FakeRun) -> None:
