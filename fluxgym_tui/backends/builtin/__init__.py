@@ -46,7 +46,7 @@ class BuiltinBackend:
                 path=str(path),
             )
             for flag, path in _model_paths(job)
-            if not path.is_file()
+            if path is not None and not path.is_file()
         ]
         return findings
 
@@ -65,7 +65,7 @@ class BuiltinBackend:
         return TrainCommand(argv=argv, env={"PYTHONUNBUFFERED": "1"}, cwd=job.output_dir, log_format="builtin")
 
 
-def _model_paths(job: TrainJob) -> tuple[tuple[str, Path], ...]:
+def _model_paths(job: TrainJob) -> tuple[tuple[str, Path | None], ...]:
     models = job.models
     return (
         ("pretrained_model_name_or_path", models.transformer),

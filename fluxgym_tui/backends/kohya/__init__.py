@@ -1,0 +1,155 @@
+"""sd-scripts as a backend: `accelerate launch flux_train_network.py` with fluxgym's flags."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
+from fluxgym_tui.backends.kohya.checkout import Checkout, missing_reason
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.findings import Finding, Severity
+from fluxgym_tui.base.safetensors import read_header
+from fluxgym_tui.config.sd_flags import FLAG_KINDS
+
+_FLUX_WIDTH = 3072  # sd-scripts builds FLUX.1 and Chroma at their own width, whatever the file has
+_CAPTION_CHANGES = ("caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate")
+_ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",  # else prints, and with them epochs and checkpoints, come late
+    "PYTHONIOENCODING": "utf-8",
+    "COLUMNS": "200",  # off a terminal rich wraps its records at 80
+    "TQDM_NCOLS": "80",  # and bars would fill those columns
+    "TOKENIZERS_PARALLELISM": "false",  # says so at every fork otherwise
+}
+
+
+class KohyaBackend:
+    """The real sd-scripts, in the checkout given; without one it can only say so."""
+
+    name = "kohya"
+
+    def __init__(self, checkout: Checkout | None, *, threads: int = 1) -> None:
+        """`threads` is what accelerate lets one process use of the processor."""
+        self._checkout = checkout
+        self._threads = threads
+
+    def available(self) -> str | None:
+        """None where checkout and accelerate are there, else what is not and what adds it."""
+        return missing_reason(self._checkout)
+
+    def check(self, job: TrainJob) -> list[Finding]:
+        """What sd-scripts would stop at, or do silently, found before it starts."""
+        findings = [*self._unknown_options(job), *_contradictions(job), *_missing_files(job)]
+        if (width := _width(job.models.transformer)) not in (None, _FLUX_WIDTH):
+            findings.append(
+                Finding(
+                    code="model_of_other_size",
+                    severity=Severity.ERROR,
+                    title=f"sd-scripts trains models of FLUX.1's own size; this one is {width} wide",
+                    fix="Use backend: builtin, which goes by the file's own shapes.",
+                    path=str(job.models.transformer),
+                )
+            )
+        return findings
+
+    def command(self, job: TrainJob) -> TrainCommand:
+        """`accelerate launch flux_train_network.py` with the job's flags.
+
+        Raises:
+            FluxgymError: sd-scripts or accelerate is not here.
+        """
+        reason = self.available()
+        if self._checkout is None or reason is not None:
+            raise FluxgymError(f"kohya cannot train: {reason}", code=ExitCode.MISSING_EXTRA)
+        precision = str(job.flags.get("mixed_precision", "no"))
+        argv = (
+            str(self._checkout.accelerate),
+            "launch",
+            *("--mixed_precision", precision),
+            *("--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no"),
+            *("--num_cpu_threads_per_process", str(self._threads)),
+            str(self._checkout.script),
+            *_arguments(job),
+        )
+        return TrainCommand(argv=argv, env=dict(_ENVIRONMENT), cwd=job.output_dir, log_format="kohya")
+
+    def _unknown_options(self, job: TrainJob) -> Iterator[Finding]:
+        known = set(FLAG_KINDS)
+        if unknown := [name for name in job.flags if name not in known]:
+            # A newer checkout may know more than the commit this table was made from.
+            known |= self._checkout.options() if self._checkout else frozenset()
+        for name in unknown:
+            if name not in known:
+                near = get_close_matches(name, FLAG_KINDS, n=1)
+                yield Finding(
+                    code="flag_refused",
+                    severity=Severity.ERROR,
+                    title=f"--{name}: sd-scripts has no such option",
+                    fix=f"Did you mean {near[0]}?" if near else "Take it out of flags.",
+                )
+
+
+def _arguments(job: TrainJob) -> list[str]:
+    """sd-scripts' own arguments, in fluxgym's order: models, settings, then dataset and output."""
+    models = job.models
+    first: dict[str, Path | None] = {
+        "pretrained_model_name_or_path": models.transformer,
+        "clip_l": models.clip_l,
+        "t5xxl": models.t5xxl,
+        "ae": models.ae,
+        "tokenizer_cache_dir": models.tokenizer_cache_dir,
+        "sample_prompts": job.sample_prompts,
+    }
+    last = {"dataset_config": job.dataset_config, "output_dir": job.output_dir}
+    return [
+        *flag_arguments({name: str(path) for name, path in first.items() if path is not None}),
+        *flag_arguments(job.flags),
+        *flag_arguments({name: str(path) for name, path in last.items()}),
+        *flag_arguments({"output_name": job.output_name}),
+        *job.extra_args,
+    ]
+
+
+def _contradictions(job: TrainJob) -> Iterator[Finding]:
+    """Pairs of options that sd-scripts refuses together, or of which one undoes the other."""
+    flags = job.flags
+    if flags.get("blocks_to_swap") and flags.get("cpu_offload_checkpointing"):
+        yield _error("--blocks_to_swap and --cpu_offload_checkpointing exclude each other", "Take one of them out.")
+    if flags.get("cache_text_encoder_outputs"):
+        for name in _CAPTION_CHANGES:
+            if flags.get(name):
+                yield _error(
+                    f"--{name} cannot be with cached captions (--cache_text_encoder_outputs)",
+                    "Take it out, or set flags.cache_text_encoder_outputs: false and its _to_disk.",
+                )
+    if flags.get("split_mode"):
+        yield Finding(
+            code="split_mode",
+            severity=Severity.WARNING,
+            title="--split_mode only sets --blocks_to_swap 18 nowadays",
+            fix="Set training.blocks_to_swap in its place.",
+        )
+
+
+def _error(title: str, fix: str) -> Finding:
+    return Finding(code="flags_exclude", severity=Severity.ERROR, title=title, fix=fix)
+
+
+def _missing_files(job: TrainJob) -> Iterator[Finding]:
+    models = job.models
+    for path in (models.transformer, models.clip_l, models.t5xxl, models.ae):
+        if path is not None and not path.is_file():
+            yield Finding(
+                code="model_missing", severity=Severity.ERROR, title=f"There is no {path.name}", path=str(path)
+            )
+
+
+def _width(transformer: Path) -> int | None:
+    """How wide the model in the file is; None where that cannot be told."""
+    try:
+        tensors = read_header(transformer).tensors
+    except FluxgymError:
+        return None
+    for name in ("img_in.weight", "model.diffusion_model.img_in.weight"):
+        if name in tensors and tensors[name].shape:
+            return tensors[name].shape[0]
+    return None
