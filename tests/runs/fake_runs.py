@@ -57,8 +57,8 @@ class FakeRun:
         self.plan(self.fake(*flags, lora=lora))
         return start(self.run)
 
-    @property
     def state(self) -> RunSummary:
+        """A fresh look at the run."""
         return read_state(self.run)
 
     @property

@@ -42,7 +42,9 @@ def main() -> int:
         if flags.checkpoint_every and step % flags.checkpoint_every == 0:
             event("checkpoint", path=f"fake-{step:06d}.safetensors", step=step, epoch=1)
         if flags.crash_at == step:
-            sys.stderr.write("Traceback (most recent call last):\n  File 'fake.py'\nRuntimeError: CUDA error: it broke\n")
+            sys.stderr.write(
+                "Traceback (most recent call last):\n  File 'fake.py'\nRuntimeError: CUDA error: it broke\n"
+            )
             return 1
         if flags.kill_at == step:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -53,7 +55,7 @@ def main() -> int:
     if flags.lora is not None:
         event("phase", name="save")
         _write_lora(flags.lora, bad=flags.nan)
-    return flags.exit_code
+    return int(flags.exit_code)
 
 
 def _flags() -> argparse.Namespace:
