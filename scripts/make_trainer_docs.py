@@ -22,17 +22,15 @@ A flag is honoured, or refused by its name before anything is loaded; none is ta
 - The order of pictures and all noise follow from `--seed`, the epoch and the step.
 - Checkpoints are written before samples are made, whole or not at all. `NAME.safetensors` is the last.
 - Facts about the run go as JSON Lines to the file that `FLUXGYM_EVENTS` names; lines for people go to standard output.
-- SIGINT and SIGTERM stop it at the next optimiser step. A file `stop-at-checkpoint` in the folder that
-  `FLUXGYM_CONTROL` names stops it after the next checkpoint.
+- SIGINT and SIGTERM stop it at the next optimiser step (picture, sample step); a second one ends it at once.
 
 | exit code | meaning |
 |---|---|
 | 0 | finished: the last LoRA is written and every tensor in it is finite |
 | 1 | the training failed: loss not finite, out of memory, disk full |
 | 2 | the command line, the dataset or a model file cannot be used; nothing was trained |
-| 7 | stopped at a checkpoint, as asked |
 | 70 | a bug of ours, with its traceback |
-| 130, 143 | stopped by SIGINT, SIGTERM |
+| SIGINT, SIGTERM (130, 143 in a shell) | stopped, as asked |
 """
 
 TITLES = {

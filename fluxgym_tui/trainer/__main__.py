@@ -1,5 +1,6 @@
 """`python -m fluxgym_tui.trainer`: train a FLUX LoRA by sd-scripts' flags (docs/trainer.md)."""
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,13 +14,15 @@ from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 def main(arguments: Sequence[str]) -> int:
     """Train; the exit code is one of those that docs/trainer.md lists. A failure is told as an event and in words."""
     report = Reporter.from_environment()
-    stop = StopRequest.from_environment()
+    stop = StopRequest()
     stop.listen()
     try:
         return _train(parse(arguments), report=report, stop=stop)
     except Stopped as stopped:
-        report.say(stopped.reason)
-        return stopped.exit_code
+        report.say(str(stopped))
+        # The system's own word for it, after all is closed: who waits for us sees that the signal ended us.
+        signal.raise_signal(stopped.number)
+        return 128 + stopped.number
     except FluxgymError as error:
         code = "training_failed" if error.code is ExitCode.FAILED else "cannot_train"
         report.problem(code, error.message, fix=error.hint)

@@ -236,7 +236,7 @@ def _write(path: Path, arrays: Arrays, key: caches.LatentKey | caches.TextKey) -
 
 def _read(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             return {name: file[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FluxgymError(

@@ -98,7 +98,7 @@ _HONOURED = (
     _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
     # the optimiser
     _takes("optimizer_type", str, "", "in any case; AdamW where not given", choices=("AdamW", "Adafactor")),
-    _takes("optimizer_args", str, None, "`weight_decay=0.1`, `betas=0.9,0.99` and so on, by PyTorch's names", many=True),
+    _takes("optimizer_args", str, None, "`weight_decay=0.1` and so on, by the optimiser's own names", many=True),
     _takes("learning_rate", float, 2e-6, ""),
     _takes("unet_lr", float, None, "the transformer's own learning rate: beats `learning_rate`"),
     _takes("max_grad_norm", float, 1.0, "0 = gradients are not clipped"),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.trainer.cache import read_ahead
 from fluxgym_tui.trainer.data import Picture
@@ -23,7 +22,7 @@ from fluxgym_tui.trainer.outputs import CheckpointWriter, Sampler, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.setup import Setup, settle
-from fluxgym_tui.trainer.stopping import Stopped, StopRequest
+from fluxgym_tui.trainer.stopping import StopRequest
 
 
 def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Path:
@@ -88,8 +87,6 @@ def _train_steps(
                 first=1,
             )
             saved = writer.save_rounds(step=update.step, epoch=update.epoch)
-            if saved and stop.at_checkpoint():
-                raise Stopped(ExitCode.STOPPED, f"stopped at the checkpoint of step {update.step}, as asked")
             sampled = update.step < total and sampler.make_rounds(step=update.step)
             if (saved or sampled) and update.step < total:
                 report.phase("train")

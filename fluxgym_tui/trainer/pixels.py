@@ -28,7 +28,7 @@ def load_pixels(path: Path, fit: BucketFit) -> Tensor:
         ) from error
     scaled = resize(pixels, width=fit.resized[0], height=fit.resized[1])
     left, top, right, bottom = fit.crop
-    cropped = np.ascontiguousarray(scaled[top:bottom, left:right])
+    cropped = np.array(scaled[top:bottom, left:right])  # a copy: Pillow lends its pixels for reading only
     return torch.from_numpy(cropped).permute(2, 0, 1).float() / 127.5 - 1
 
 
