@@ -108,6 +108,10 @@ class Output:
             self._live = shown
         return True
 
+    def flush_lines(self) -> None:
+        """Hand on what was written; the live line stays."""
+        self._stream.flush()
+
     def flush(self) -> None:
         """Hand everything on, and take the live line away."""
         self._end_live()

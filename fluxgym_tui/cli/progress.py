@@ -17,6 +17,7 @@ PHASE_WORDS = {
     "sample": "drawing samples",
     "save": "saving",
 }
+_QUIET_S = 60.0  # from here on the age of the last sign of life is shown, in minutes
 _RECENT_STEPS = 20  # the rate is the median over these: one step with a sample before it does not bend it
 
 
@@ -31,9 +32,11 @@ class Progress:
         self.end: events.EndEvent | None = None
         self._seconds: deque[float] = deque(maxlen=_RECENT_STEPS)
         self._last_step_time: float | None = None
+        self._heard_at: float | None = None
 
     def feed(self, event: events.RunEvent) -> list[str]:
         """Take one event; the lines about it that are worth keeping on the screen (mostly none)."""
+        self._heard_at = event.time
         match event:
             case events.StepEvent():
                 self._take_step(event)
@@ -49,7 +52,8 @@ class Progress:
                 return [f"attempt {event.number}"] if event.number > 1 else []
             case events.EndEvent():
                 self.end = event
-                return [end_line(event)]
+                last = [] if self.step is None else [" · ".join(self._training(left=False))]
+                return [*last, end_line(event)]
             case _:
                 return keep_line(event)
         return []
@@ -65,8 +69,8 @@ class Progress:
             return None
         return max(0, self.step.total - self.step.step) * rate
 
-    def status(self) -> str:
-        """The run now, in one line."""
+    def status(self, *, now: float) -> str:
+        """The run at the time `now` (seconds since 1970), in one line."""
         parts = [PHASE_WORDS.get(self.phase or "", self.phase or "starting")]
         if self.phase in ("train", "sample", "save") and self.step is not None:
             parts += self._training()
@@ -74,11 +78,13 @@ class Progress:
             total = "" if self.counted.total is None else f"/{self.counted.total:,}"
             unit = f" {self.counted.unit}" if self.counted.unit else ""
             parts.append(f"{self.counted.done:,}{total}{unit}")
+        if self._heard_at is not None and now - self._heard_at >= _QUIET_S:
+            parts.append(f"no sign of life for {int(now - self._heard_at) // 60}m")
         return " · ".join(parts)
 
-    def _training(self) -> list[str]:
+    def _training(self, *, left: bool = True) -> list[str]:
         assert self.step is not None
-        step, rate, left = self.step, self.seconds_per_step(), self.seconds_left()
+        step, rate, seconds_left = self.step, self.seconds_per_step(), self.seconds_left()
         parts = [f"step {step.step:,}" + ("" if step.total is None else f"/{step.total:,}")]
         if step.epoch is not None:
             epochs = self.epoch.epochs if self.epoch else None
@@ -87,8 +93,8 @@ class Progress:
             parts.append(_loss(step))
         if rate is not None:
             parts.append(f"{rate:.2f} s/step" if rate >= 0.095 else f"{1 / max(rate, 1e-6):.1f} steps/s")
-        if left is not None:
-            parts.append(f"{human_time(left)} left")
+        if left and seconds_left is not None:
+            parts.append(f"{human_time(seconds_left)} left")
         return parts
 
     def _take_step(self, event: events.StepEvent) -> None:

@@ -4,16 +4,12 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fluxgym_tui.cli.main import main
-
-Run = Callable[..., tuple[int, str, str]]
-RunJson = Callable[..., tuple[int, Any]]
+from tests.cli.calls import Run, RunJson
 
 
 def _png(width: int, height: int) -> bytes:
@@ -37,32 +33,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (folder / "notes.md").write_text("x", encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command in this process: its exit code, stdout and stderr."""
-    monkeypatch.setenv("FLUXGYM_HOME", str(tmp_path / "home"))
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def run_json(run: Run) -> RunJson:
-    """The command with --json: its exit code and its document."""
-
-    def call(*argv: object) -> tuple[int, Any]:
-        code, out, err = run(*argv, "--json")
-        assert err == ""
-        assert out.isascii()
-        return code, json.loads(out)
-
-    return call
 
 
 def test_scan_puts_each_file_in_exactly_one_list(run_json: RunJson, photos: Path) -> None:
@@ -270,7 +240,7 @@ def test_models_tells_what_is_here_and_what_is_missing(run: Run, run_json: RunJs
     models = {model["key"]: model for model in found["models"]}
     assert not models["flux-dev"]["here"]
     assert {missing["role"] for missing in models["flux-dev"]["missing"]} == {"transformer", "clip_l", "t5xxl", "ae"}
-    home = tmp_path / "home" / "models"
+    home = tmp_path / "models"
     for name in ("unet/flux1-dev.sft", "clip/clip_l.safetensors", "clip/t5xxl_fp16.safetensors", "vae/ae.sft"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).touch()

@@ -7,6 +7,8 @@ import pytest
 from fluxgym_tui.base import events
 from fluxgym_tui.cli.progress import Progress, event_line, tenths
 
+NOW = 30.0  # no event of these tests is older than a minute
+
 
 def _step(number: int, *, time: float, seconds: float | None = None, loss: float | None = 0.5) -> events.StepEvent:
     return events.StepEvent(time=time, step=number, total=100, epoch=1, loss=loss, seconds=seconds)
@@ -14,20 +16,23 @@ def _step(number: int, *, time: float, seconds: float | None = None, loss: float
 
 def test_a_run_from_start_to_end() -> None:
     progress = Progress()
-    assert progress.status() == "starting"
+    assert progress.status(now=NOW) == "starting"
     assert progress.feed(events.AttemptEvent(time=0, number=1, command=["x"])) == []
     assert progress.feed(events.PhaseEvent(time=0, name="cache_latents")) == ["caching the pictures' latents"]
     assert progress.feed(events.ProgressEvent(time=1, phase="cache_latents", done=3, total=12)) == []
-    assert progress.status() == "caching the pictures' latents · 3/12"
+    assert progress.status(now=NOW) == "caching the pictures' latents · 3/12"
     assert progress.feed(events.PhaseEvent(time=2, name="train")) == ["training"]
     progress.feed(events.EpochEvent(time=2, epoch=1, epochs=4))
     for number in range(1, 11):
         assert progress.feed(_step(number, time=2 + number * 2)) == []
-    assert progress.status() == "training · step 10/100 · epoch 1/4 · loss 0.5000 · 2.00 s/step · 3m 00s left"
+    assert progress.status(now=NOW) == "training · step 10/100 · epoch 1/4 · loss 0.5000 · 2.00 s/step · 3m 00s left"
     saved = events.CheckpointEvent(time=9, path="/out/a-000001.safetensors", step=10, epoch=1)
     assert progress.feed(saved) == ["saved a-000001.safetensors at step 10, epoch 1"]
     end = events.EndEvent(time=9, outcome="failed", exit_code=137, reason="killed for memory")
-    assert progress.feed(end) == ["failed (exit code 137): killed for memory"]
+    assert progress.feed(end) == [
+        "step 10/100 · epoch 1/4 · loss 0.5000 · 2.00 s/step",
+        "failed (exit code 137): killed for memory",
+    ]
 
 
 def test_phases_between_steps_are_not_announced_each_time() -> None:
@@ -35,9 +40,16 @@ def test_phases_between_steps_are_not_announced_each_time() -> None:
     progress.feed(events.PhaseEvent(time=0, name="train"))
     progress.feed(_step(1, time=1, seconds=0.05))
     assert progress.feed(events.PhaseEvent(time=2, name="sample")) == []
-    assert progress.status().startswith("drawing samples · step 1/100")
+    assert progress.status(now=NOW).startswith("drawing samples · step 1/100")
     assert progress.feed(events.PhaseEvent(time=3, name="train")) == []
-    assert "20.0 steps/s" in progress.status()
+    assert "20.0 steps/s" in progress.status(now=NOW)
+
+
+def test_silence_is_told_by_the_minute() -> None:
+    progress = Progress()
+    progress.feed(events.PhaseEvent(time=100, name="load"))
+    assert progress.status(now=159) == "loading the model"
+    assert progress.status(now=285) == "loading the model · no sign of life for 3m"
 
 
 def test_a_slow_step_does_not_bend_the_rate_and_an_amendment_is_no_step() -> None:
@@ -48,14 +60,14 @@ def test_a_slow_step_does_not_bend_the_rate_and_an_amendment_is_no_step() -> Non
     assert progress.seconds_per_step() == 1.0
     assert progress.seconds_left() == 95.0
     progress.feed(events.PhaseEvent(time=6, name="train"))
-    assert "loss 0.2500" in progress.status()
+    assert "loss 0.2500" in progress.status(now=NOW)
 
 
 def test_facts_that_are_absent_are_left_out() -> None:
     progress = Progress()
     progress.feed(events.PhaseEvent(time=0, name="train"))
     progress.feed(events.StepEvent(time=1, step=1, avg_loss=math.nan))
-    assert progress.status() == "training · step 1 · average loss nan"
+    assert progress.status(now=NOW) == "training · step 1 · average loss nan"
     assert progress.seconds_left() is None
 
 
