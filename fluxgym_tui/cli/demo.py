@@ -1,0 +1,79 @@
+"""`demo`: trains the bundled example on its tiny base model, and says what came of it."""
+
+import argparse
+from pathlib import Path
+
+from fluxgym_tui.backends.builtin import BuiltinBackend
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.events import ProbeEvent, StepEvent
+from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
+from fluxgym_tui.cli.output import Output
+from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
+from fluxgym_tui.cli.progress import tenths
+from fluxgym_tui.cli.watch import files_made
+from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.config.resources import bundled
+from fluxgym_tui.config.specfile import load_spec
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.journal import read_entries
+
+TRAIN_EXTRA = "pip install 'fluxgym-tui[train]'"
+
+
+def configure(parser: CommandParser) -> None:
+    """Set the options of `demo`."""
+    parser.show(
+        description="Train a LoRA on the bundled photographs with the bundled tiny base model: the whole way, start\n"
+        "to end, without a GPU or a download. What it makes lies in ./demo, or in the workspace given.",
+        example="fluxgym-tui demo",
+    )
+    add_workspace(parser)
+    add_json(parser, lines=True)
+
+
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
+    """Run the example and print what it made and learnt."""
+    if BuiltinBackend().available() is not None:
+        raise FluxgymError(
+            "training is not installed: this is the light installation, which plans and watches",
+            hint=f"Add it with: {TRAIN_EXTRA}",
+            code=ExitCode.MISSING_EXTRA,
+        )
+    if args.workspace is None:
+        args.workspace = Path("demo")
+    workspace: Workspace = workspace_of(args)
+    run = start(load_spec(bundled("examples/demo.yaml")), workspace)
+    summary = watch_to_end(run, out, json=args.json, workspace_option=workspace_option(args))
+    if args.json:
+        out.json_line(last_line(run, summary))
+    elif summary is not None:
+        out.lines(files_made(run))
+        out.lines(learnt(run))
+    return code_of(summary)
+
+
+def learnt(run: RunDirectory) -> list[str]:
+    """What the run's own numbers say: the probe before and after, and the first against the last tenth of its steps."""
+    probes: dict[str, ProbeEvent] = {}
+    losses: dict[int, float] = {}
+    for entry, _ in read_entries(run.events):
+        match entry.event:
+            case ProbeEvent() as probe:
+                probes[probe.when] = probe
+            case StepEvent(loss=float(loss)) as step:
+                losses[step.step] = loss
+    lines = []
+    if "before" in probes and "after" in probes:
+        lines.append(
+            f"probe loss (fixed noise, {probes['after'].pictures} pictures): "
+            f"{_fall(probes['before'].loss, probes['after'].loss)}"
+        )
+    if means := tenths([losses[step] for step in sorted(losses)]):
+        lines.append(f"mean loss of the first and the last tenth of {len(losses):,} steps: {_fall(*means)}")
+    return lines
+
+
+def _fall(before: float, after: float) -> str:
+    change = (after - before) / before if before else 0.0
+    return f"{before:.4f} -> {after:.4f} ({change:+.0%})"

@@ -1,0 +1,56 @@
+"""Starting a run from the command line and watching it to its end: what `train` and `demo` share."""
+
+import argparse
+
+from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.cli import diagnostics
+from fluxgym_tui.cli.output import Output
+from fluxgym_tui.cli.watch import exit_code, watch
+from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.launch import launch
+from fluxgym_tui.runs.state import RunSummary, read_state
+
+
+def start(spec: TrainSpec, workspace: Workspace) -> RunDirectory:
+    """Start the run of `spec`, telling on stderr what is done. FluxgymError as `launch` raises it."""
+    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate)
+    diagnostics.narrate(f"run {run.name} in {run.output_dir}")
+    return run
+
+
+def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option: str) -> RunSummary | None:
+    """Show the run until it ends; None where Ctrl+C ended the watching, of which the user was told what goes on."""
+    try:
+        watch(run, out, json=json)
+    except KeyboardInterrupt:
+        out.flush()
+        diagnostics.narrate(
+            f"{run.name} goes on without this terminal.\n"
+            f"fluxgym-tui follow {run.name}{workspace_option}   watches it again\n"
+            f"fluxgym-tui stop {run.name}{workspace_option}   stops it"
+        )
+        return None
+    return read_state(run)
+
+
+def workspace_option(args: argparse.Namespace) -> str:
+    """How to say the same workspace in another command, from any folder."""
+    import shlex
+
+    return "" if args.workspace is None else f" --workspace {shlex.quote(str(args.workspace.expanduser().absolute()))}"
+
+
+def last_line(run: RunDirectory, summary: RunSummary | None) -> dict[str, str | None]:
+    """The last JSON line of `train` and `demo`; `outcome` is null while the run goes on."""
+    return {
+        "run": str(run.output_dir),
+        "outcome": None if summary is None else summary.outcome,
+        "lora": None if summary is None or summary.lora is None else str(summary.lora),
+    }
+
+
+def code_of(summary: RunSummary | None) -> ExitCode:
+    """The exit code: the run's outcome, or 130 where the watching was interrupted."""
+    return ExitCode.INTERRUPTED if summary is None else exit_code(summary.outcome)

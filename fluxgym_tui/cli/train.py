@@ -1,0 +1,44 @@
+"""`train SPEC|DIR`: starts a run that survives the terminal, and watches it."""
+
+import argparse
+
+from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
+from fluxgym_tui.cli.output import Output
+from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
+from fluxgym_tui.cli.specs import add_spec_source, spec_of
+from fluxgym_tui.cli.watch import files_made
+from fluxgym_tui.cli.workspaces import workspace_of
+
+
+def configure(parser: CommandParser) -> None:
+    """Set the options of `train`."""
+    parser.show(
+        description="Train a LoRA from a folder of pictures, or from a spec. The run goes on when this terminal is\n"
+        "closed; Ctrl+C ends the watching, not the run. The exit code is the run's: 0 finished,\n"
+        "1 failed, 3 not started because of findings, 7 stopped; 130 after Ctrl+C.",
+        example='fluxgym-tui train photos/ --trigger "hrld man" --resolution 768,1024\n'
+        "fluxgym-tui train hrld.yaml --detach",
+    )
+    add_spec_source(parser)
+    parser.add_argument("--detach", action="store_true", help="start the run and come back at once")
+    add_workspace(parser)
+    add_json(parser, lines=True)
+
+
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
+    """Start the run and, unless detached, follow it to its end."""
+    run = start(spec_of(args), workspace_of(args))
+    option = workspace_option(args)
+    if args.detach:
+        if args.json:
+            out.json_line(last_line(run, None))
+        else:
+            out.line(f"{run.name} runs; fluxgym-tui follow {run.name}{option} watches it")
+        return ExitCode.OK
+    summary = watch_to_end(run, out, json=args.json, workspace_option=option)
+    if args.json:
+        out.json_line(last_line(run, summary))
+    elif summary is not None:
+        out.lines(files_made(run))
+    return code_of(summary)
