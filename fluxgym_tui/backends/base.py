@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fluxgym_tui.base.findings import Finding
+from fluxgym_tui.config.sd_flags import FlagValue
 
 if TYPE_CHECKING:  # only its name is needed here: reading models.yaml is not
     from fluxgym_tui.config.models import ModelFiles
-
-FlagValue = bool | int | float | str | Sequence[str | int | float]
-"""A flag's value by its sd-scripts name: True for a switch that is on, False for one left out."""
 
 LogFormat = Literal["builtin", "kohya"]
 """How the attempt's log is read: `builtin` writes its events beside it, `kohya`'s are parsed out of it."""
@@ -66,7 +64,7 @@ class Backend(Protocol):
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
     """`flags` as command-line arguments, in their order: `{"sdpa": True, "seed": 42}` -> `["--sdpa", "--seed", "42"]`.
 
-    A switch that is False is left out; a list becomes several arguments. A value that begins with a dash is joined
+    A switch that is False is left out; a tuple becomes several arguments. A value that begins with a dash is joined
     with `=`, since it would be read as a flag otherwise.
     """
     arguments: list[str] = []
@@ -76,7 +74,7 @@ def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
         arguments.append(f"--{name}")
         if value is True:
             continue
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        if isinstance(value, tuple):
             arguments.extend(argument_text(item) for item in value)
         elif (text := argument_text(value)).startswith("-"):
             arguments[-1] += f"={text}"

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fluxgym_tui.backends.base import FlagValue, TrainJob
+from fluxgym_tui.backends.base import TrainJob
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.config.models import ModelFiles
+from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.trainer import flags as trainer_flags
 
 FLUXGYM_16G: dict[str, FlagValue] = {
@@ -48,8 +50,8 @@ def job(folder: Path, flags: dict[str, FlagValue], *, extra_args: tuple[str, ...
         ae=folder / "ae.safetensors",
         tokenizer_cache_dir=None,
     )
-    for path in (models.transformer, models.clip_l, models.t5xxl, models.ae):
-        path.write_bytes(b"")
+    for name in ("flux", "clip_l", "t5", "ae"):
+        (folder / f"{name}.safetensors").write_bytes(b"")
     return TrainJob(
         output_dir=folder,
         output_name="cat",
@@ -90,6 +92,12 @@ def test_a_missing_model_file_is_named(tmp_path: Path) -> None:
     assert [(finding.code, finding.path) for finding in BuiltinBackend().check(wanted)] == [
         ("model_missing", str(tmp_path / "ae.safetensors"))
     ]
+
+
+def test_a_model_without_clip_is_not_for_this_trainer(tmp_path: Path) -> None:
+    wanted = job(tmp_path, FLUXGYM_16G)
+    chroma = replace(wanted, models=replace(wanted.models, clip_l=None))
+    assert [finding.title.split(":")[0] for finding in BuiltinBackend().check(chroma)] == ["--clip_l"]
 
 
 def test_the_backend_imports_no_torch() -> None:
