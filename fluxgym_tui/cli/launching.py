@@ -3,7 +3,10 @@
 import argparse
 
 from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.base.files import read_json
+from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.cli import diagnostics
+from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.watch import exit_code, watch
 from fluxgym_tui.config.spec import TrainSpec
@@ -16,8 +19,27 @@ from fluxgym_tui.runs.state import RunSummary, read_state
 def start(spec: TrainSpec, workspace: Workspace) -> RunDirectory:
     """Start the run of `spec`, telling on stderr what is done. FluxgymError as `launch` raises it."""
     run = launch(spec, workspace=workspace, narrate=diagnostics.narrate)
+    for line in finding_lines(_warnings(run)):
+        diagnostics.narrate(line)
     diagnostics.narrate(f"run {run.name} in {run.output_dir}")
     return run
+
+
+def _warnings(run: RunDirectory) -> list[Finding]:
+    """What the checks before the start warned of, as the run's manifest keeps it."""
+    findings = read_json(run.manifest).get("findings", [])
+    return [
+        Finding(
+            code=found["code"],
+            severity=Severity.WARNING,
+            title=found["title"],
+            fix=found["fix"],
+            detail=found["detail"],
+            path=found["path"],
+        )
+        for found in findings
+        if found["severity"] == Severity.WARNING
+    ]
 
 
 def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option: str) -> RunSummary | None:

@@ -16,6 +16,8 @@ import pytest
 
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.files import read_json, write_json
+from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.cli import launching
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.workspace import Workspace
@@ -191,6 +193,12 @@ def launched(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> list[TrainSpec]:
     def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Any) -> RunDirectory:
         specs.append(spec)
         narrate("12 pictures")
+        found = [
+            Finding(code="one_picture", severity=Severity.WARNING, title="there is only one picture", fix="add more"),
+            Finding(code="fluxgym_estimate", severity=Severity.ADVICE, title="fluxgym would say 480; it is 400"),
+        ]
+        manifest = read_json(fake.run.manifest)
+        write_json(fake.run.manifest, {**manifest, "findings": [finding.to_json() for finding in found]})
         start(fake.run)
         return fake.run
 
@@ -209,7 +217,12 @@ def test_train_starts_a_run_of_what_was_asked_and_follows_it(
     assert [event["kind"] for event in events][-1] == "end"
     lora = str(fake.run.output_dir / "hrld.safetensors")
     assert last == {"run": str(fake.run.output_dir), "outcome": "finished", "lora": lora}
-    assert err.splitlines() == ["12 pictures", f"run hrld in {fake.run.output_dir}"]
+    assert err.splitlines() == [
+        "12 pictures",
+        "warning: there is only one picture",
+        "  -> add more",
+        f"run hrld in {fake.run.output_dir}",
+    ]
     (spec,) = launched
     assert (spec.name, spec.trigger, spec.dataset.path) == ("My LoRA", "hrld man", tmp_path)
     assert (spec.training.max_train_epochs, spec.samples.prompts) == (2, ("a --d 1",))
