@@ -80,6 +80,7 @@ class KohyaLog:
         self._record_width = 0  # of the column of messages
         self._warned: set[str] = set()
         self._counting = False
+        self._counted: ProgressEvent | None = None
         self._pictures = 0
         self._saving: str | None = None
         self._saved = False
@@ -221,7 +222,8 @@ class KohyaLog:
         if self._counting and not bar["name"] and bar["total"] and self._phase in ("cache_latents", "cache_text"):
             done, total = int(bar["done"]), int(bar["total"])
             event = ProgressEvent(time=_NO_TIME, phase=self._phase, done=done, total=total, unit="pictures")
-            if not (self._events and self._events[-1] == event):
+            if event != self._counted:  # a bar is redrawn without news too, at its end for one
+                self._counted = event
                 self._events.append(event)
 
     def _print(self, text: str, at: int) -> None:
