@@ -54,7 +54,8 @@ def main() -> int:
         say.flush()
     if flags.lora is not None:
         event("phase", name="save")
-        _write_lora(flags.lora, bad=flags.nan)
+        numbers = struct.pack("<2f", 0.5, float("nan") if flags.nan else 0.25)
+        write_safetensors(flags.lora, {"up": ("F32", [2], numbers)})
     return int(flags.exit_code)
 
 
@@ -83,10 +84,15 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def _write_lora(path: Path, *, bad: bool) -> None:
-    numbers = [0.5, float("nan") if bad else 0.25]
-    header = json.dumps({"up": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<2f", *numbers))
+def write_safetensors(path: Path, tensors: dict[str, tuple[str, list[int], bytes]]) -> None:
+    """Write tensors by name as (dtype, shape, bytes)."""
+    header: dict[str, object] = {}
+    begin = 0
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, begin + len(raw)]}
+        begin += len(raw)
+    head = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(head)) + head + b"".join(raw for _, _, raw in tensors.values()))
 
 
 if __name__ == "__main__":
