@@ -54,6 +54,9 @@ class Backend(Protocol):
     def available(self) -> str | None:
         """None where it can train here and now, else the reason with the command that mends it. Quick."""
 
+    def version(self) -> str | None:
+        """What exactly would train: a version of ours, or a commit; None where that cannot be told."""
+
     def check(self, job: TrainJob) -> list[Finding]:
         """What stands against `job`, found without starting anything. Errors stop the start."""
 

@@ -1,12 +1,13 @@
 """Preflight: every question a spec leaves open answered, and everything that speaks against its training found."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluxgym_tui.backends.base import Backend
+from fluxgym_tui.backends.base import Backend, TrainJob
 from fluxgym_tui.backends.builtin import BuiltinBackend
-from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.backends.kohya import KohyaBackend
+from fluxgym_tui.backends.kohya.checkout import find_checkout
 from fluxgym_tui.base.findings import Finding, Severity, blocking
 from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec
 from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, find_model, load_models, local_files
@@ -16,9 +17,8 @@ from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
-
-_BACKENDS: Mapping[str, Callable[[], Backend]] = {"builtin": BuiltinBackend}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,41 +42,49 @@ class Preflight:
         return blocking(list(self.findings))
 
 
-def resolve(spec: TrainSpec, *, workspace: Workspace) -> tuple[TrainSpec, Backend, ModelEntry]:
+def resolve(
+    spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None = None
+) -> tuple[TrainSpec, Backend, ModelEntry]:
     """`spec` with backend, VRAM recipe and base model named, and the backend and model these are.
 
+    `auto` is kohya where sd-scripts is installed, else builtin; Chroma needs kohya, a bundled base builtin.
+    `sd_scripts` is a checkout to use; else it is looked for.
+
     Raises:
-        FluxgymError: the base model is unknown, or the backend is.
+        FluxgymError: the base model is unknown, or `sd_scripts` is no checkout.
     """
     model = find_model(spec.base_model, load_models(workspace=workspace.root))
-    name = "builtin" if spec.backend == "auto" else spec.backend
-    if name not in _BACKENDS:
-        raise FluxgymError(
-            f"backend {name} is not part of this version",
-            hint="Use backend: builtin (or auto): it trains with sd-scripts' flags and writes kohya's LoRA format.",
-        )
+    backend: Backend = BuiltinBackend()
+    if spec.backend == "kohya" or (spec.backend == "auto" and not model.bundled):
+        checkout = find_checkout(given=sd_scripts, workspace=workspace.root)
+        kohya = KohyaBackend(checkout, threads=thread_count())
+        if spec.backend == "kohya" or model.arch == "chroma" or kohya.available() is None:
+            backend = kohya
     vram = spec.training.vram
     if vram == "auto":
         cards = gpus()
         vram = vram_for(cards[0].total_mib / 1024 if cards else None)
     training = spec.training.model_copy(update={"vram": vram})
-    resolved = spec.model_copy(update={"backend": name, "base_model": model.key, "training": training})
-    return resolved, _BACKENDS[name](), model
+    resolved = spec.model_copy(update={"backend": backend.name, "base_model": model.key, "training": training})
+    return resolved, backend, model
 
 
-def preflight(spec: TrainSpec, *, workspace: Workspace) -> Preflight:
-    """Scan, plan and check `spec`. Starts and writes nothing.
+def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None = None) -> Preflight:
+    """Scan, plan and check `spec`. Starts and writes nothing. `sd_scripts` as in `resolve`.
 
     Raises:
         FluxgymError: a question has no answer at all: no such model, no such folder.
     """
-    resolved, backend, model = resolve(spec, workspace=workspace)
+    resolved, backend, model = resolve(spec, workspace=workspace, sd_scripts=sd_scripts)
     vram = resolved.training.vram
     flags = effective_flags(resolved, backend=backend.name, vram=vram, model=model)
     found = local_files(model, workspace=workspace.root, small_t5=wants_small_t5(vram, backend=backend.name))
     files = found if isinstance(found, ModelFiles) else None
     plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None)
     findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
+    if files is not None:
+        findings += backend.check(_job(resolved, flags=flags, files=files, workspace=workspace))
+    findings += _after_findings(resolved)
     if plan.pictures == 0 and not blocking(findings):
         findings.append(_nothing_to_train(resolved.dataset.path))
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
@@ -89,6 +97,35 @@ def preflight(spec: TrainSpec, *, workspace: Workspace) -> Preflight:
         plan=plan,
         findings=tuple(findings),
     )
+
+
+def _job(spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFiles, workspace: Workspace) -> TrainJob:
+    """The training as the backend would get it in a first run of that name; nothing of it need be there yet."""
+    folder = workspace.root / "outputs" / spec.output_name
+    return TrainJob(
+        output_dir=folder,
+        output_name=spec.output_name,
+        dataset_config=folder / "dataset.toml",
+        models=files,
+        sample_prompts=folder / "sample_prompts.txt" if spec.samples.prompts else None,
+        flags=flags,
+        extra_args=spec.extra_args,
+    )
+
+
+def _after_findings(spec: TrainSpec) -> list[Finding]:
+    """A warning for each wish about the time after the run: this version does none of them."""
+    asked = {"publish": spec.after.publish, "notify": spec.after.notify, "command": spec.after.command}
+    return [
+        Finding(
+            code="after_not_done",
+            severity=Severity.WARNING,
+            title=f"after.{name} is not done by this version",
+            fix="Do it by hand when the run has ended, or take it out of the spec.",
+        )
+        for name, wish in asked.items()
+        if wish
+    ]
 
 
 def _backend_findings(backend: Backend) -> list[Finding]:

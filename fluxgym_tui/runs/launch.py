@@ -1,18 +1,19 @@
 """From a spec to a running training: check it, write the run's files, start its supervisor."""
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from fluxgym_tui.backends.base import TrainCommand, TrainJob
+from fluxgym_tui.backends.script import script_text
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
 from fluxgym_tui.base.text import count
 from fluxgym_tui.checks.preflight import Preflight, preflight
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, dump_dataset_toml
+from fluxgym_tui.config.settings_flags import resolve_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
@@ -27,14 +28,18 @@ from fluxgym_tui.runs.start import start
 Narrator = Callable[[str], None]
 
 
-def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Narrator | None = None) -> RunDirectory:
+def launch(
+    spec: TrainSpec, *, workspace: Workspace, narrate: Narrator | None = None, sd_scripts: Path | None = None
+) -> RunDirectory:
     """Check `spec`, make its run under `workspace`, and start it detached; `narrate` gets lines for people.
+
+    `sd_scripts` is the checkout to use with backend kohya; else it is looked for.
 
     Raises:
         FluxgymError: something stops the training (nothing was written then), or the run cannot be made or started.
     """
     tell = narrate or (lambda _: None)
-    ready = preflight(spec, workspace=workspace)
+    ready = preflight(spec, workspace=workspace, sd_scripts=sd_scripts)
     if ready.errors:
         missing = any(finding.code == "backend_missing" for finding in ready.errors)
         raise FluxgymError(
@@ -93,7 +98,8 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
 def _write_train_files(run: RunDirectory, ready: Preflight, target: Path) -> TrainCommand:
     """spec.yaml, dataset.toml and sample_prompts.txt, and the command that trains from them."""
     spec = ready.spec
-    write_atomic(run.spec, dump_spec(spec))
+    resolved = resolve_spec(spec, backend=ready.backend.name, vram=spec.training.vram, model=ready.model)
+    write_atomic(run.spec, dump_spec(resolved))
     dataset_config = run.output_dir / "dataset.toml"
     write_atomic(dataset_config, dump_dataset_toml([_dataset(ready, target)]))
     prompts = run.output_dir / "sample_prompts.txt"
@@ -140,17 +146,8 @@ def _dataset(ready: Preflight, target: Path) -> DatasetConfig:
 
 def _write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
     """train.sh: the run's commands for people who want to run them by hand, from any folder."""
-    lines = [
-        "#!/bin/sh",
-        "# What this run executes, one after the other. Started by hand it writes to the same folder.",
-        "set -e",
-    ]
-    for child in children:
-        words = [*(f"{name}={shlex.quote(value)}" for name, value in child.env.items())]
-        words += [shlex.quote(word) for word in child.argv]
-        lines += [f"cd {shlex.quote(str(child.cwd))}", " ".join(words)]
-    path = run.output_dir / "train.sh"
-    write_atomic(path, "\n".join(lines) + "\n", mode=0o755 & ~_umask())
+    text = script_text((child.argv, child.env, child.cwd) for child in children)
+    write_atomic(run.output_dir / "train.sh", text, mode=0o755 & ~_umask())
 
 
 def _facts(ready: Preflight, target: Path) -> dict[str, object]:
@@ -162,6 +159,7 @@ def _facts(ready: Preflight, target: Path) -> dict[str, object]:
         "title": ready.spec.name,
         "trigger": ready.spec.trigger,
         "backend": ready.backend.name,
+        "backend_version": ready.backend.version(),
         "base_model": ready.model.key,
         "model_files": {
             role: {"path": str(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fluxgym_tui import __version__
 from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
@@ -24,6 +25,10 @@ class BuiltinBackend:
         if not missing:
             return None
         return f"{', '.join(missing)} not installed; pip install 'fluxgym-tui[train]' adds what training needs"
+
+    def version(self) -> str | None:
+        """The version of fluxgym-tui, of which the trainer is a part."""
+        return __version__
 
     def check(self, job: TrainJob) -> list[Finding]:
         """A finding for each flag that the trainer does not take and for each model file that is not there."""

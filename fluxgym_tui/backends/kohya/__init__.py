@@ -36,6 +36,10 @@ class KohyaBackend:
         """None where checkout and accelerate are there, else what is not and what adds it."""
         return missing_reason(self._checkout)
 
+    def version(self) -> str | None:
+        """The commit that is checked out."""
+        return None if self._checkout is None else self._checkout.commit()
+
     def check(self, job: TrainJob) -> list[Finding]:
         """What sd-scripts would stop at, or do silently, found before it starts."""
         findings = [*self._unknown_options(job), *_contradictions(job), *_missing_files(job)]

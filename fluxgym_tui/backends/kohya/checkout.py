@@ -1,5 +1,6 @@
 """Finds sd-scripts on this machine: the checkout, the Python that runs it, its commit and its options."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -18,6 +19,18 @@ VARIABLE = "FLUXGYM_SD_SCRIPTS"
 _HINT = (
     f"Clone it and check out the tested commit: git clone {REPOSITORY} && git -C sd-scripts checkout "
     f"{PINNED_COMMIT[:8]}; then install its requirements. Or use backend: builtin."
+)
+# Of sd-scripts' requirements those that it imports before it looks at its options.
+_NEEDED_MODULES = (
+    "torch",
+    "accelerate",
+    "transformers",
+    "diffusers",
+    "voluptuous",
+    "toml",
+    "imagesize",
+    "cv2",
+    "einops",
 )
 _OPTION = re.compile(r"""["']--([A-Za-z][A-Za-z0-9_]*)["']""")
 
@@ -115,10 +128,13 @@ def missing_reason(checkout: Checkout | None) -> str | None:
         submodule = (bundled("models.yaml").parent / "sd-scripts").is_dir()
         mend = "git submodule update --init sd-scripts fetches it" if submodule else _HINT
         return f"sd-scripts is not here. {mend}"
-    if checkout.accelerate is None:
+    missing = ["accelerate"] if checkout.accelerate is None else []
+    if not missing and checkout.python == Path(sys.executable):
+        missing = [module for module in _NEEDED_MODULES if importlib.util.find_spec(module) is None]
+    if missing:
         return (
-            f"accelerate is not installed for {checkout.python}. "
-            f"{checkout.python} -m pip install -r {checkout.root / 'requirements.txt'} installs what sd-scripts needs"
+            f"sd-scripts needs {', '.join(missing)}, not installed for {checkout.python}. "
+            f"In {checkout.root}: {checkout.python} -m pip install -r requirements.txt"
         )
     return None
 

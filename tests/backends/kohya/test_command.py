@@ -204,7 +204,7 @@ class TestCheckout:
         assert KohyaBackend(checkout).available() is None
         (checkout.root / ".venv/bin/accelerate").unlink()
         monkeypatch.setenv("PATH", "/nowhere")
-        assert "accelerate is not installed" in str(KohyaBackend(checkout).available())
+        assert "sd-scripts needs accelerate" in str(KohyaBackend(checkout).available())
 
     def test_ours_is_the_python_where_it_has_none(self, tmp_path: Path) -> None:
         assert Checkout(tmp_path).python == Path(sys.executable)
