@@ -13,9 +13,9 @@ from fluxgym_tui.base.text import count
 from fluxgym_tui.dataset.caches import DigestCache
 from fluxgym_tui.trainer import cache
 from fluxgym_tui.trainer.autoencoder import load_autoencoder
-from fluxgym_tui.trainer.outputs import PromptConditioning
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sample import Conditioning
+from fluxgym_tui.trainer.sampler import PromptConditioning
 from fluxgym_tui.trainer.setup import Setup
 from fluxgym_tui.trainer.stopping import StopRequest
 from fluxgym_tui.trainer.text import CLIP_TOKENIZER, T5_TOKENIZER, TextEncoders, load_text_encoders, tokenizer_folder

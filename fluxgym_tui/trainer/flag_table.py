@@ -140,6 +140,11 @@ _HONOURED = (
     _takes("save_every_n_steps", int, None, "`NAME-step00000100.safetensors`"),
     _takes("save_last_n_epochs", int, None, "older checkpoints of epochs are removed"),
     _takes("save_last_n_steps", int, None, "checkpoints of steps that are older than this many steps are removed"),
+    _switch("save_state", "with each checkpoint, and when stopped: `NAME-000004-state`, to resume from"),
+    _switch("save_state_on_train_end", "at the end: `NAME-state`"),
+    _takes("save_last_n_epochs_state", int, None, "as `save_last_n_epochs`, which it is where not given"),
+    _takes("save_last_n_steps_state", int, None, "as `save_last_n_steps`, which it is where not given"),
+    _takes("resume", Path, None, "the folder of a state of this trainer; goes on as if never stopped, bit by bit"),
     _takes("training_comment", str, None, "into the LoRA's metadata"),
     _takes("metadata_title", str, None, "into the LoRA's metadata; the output name where not given"),
     _takes("metadata_author", str, None, "into the LoRA's metadata"),
@@ -161,6 +166,7 @@ _ALWAYS = {
     "highvram": "memory of the device is not cleared between the pictures that are encoded",
     "lowram": "weights are read straight to the device",
     "console_log_simple": "the log is plain lines",
+    "skip_until_initial_step": "a resumed training goes on at the step of its state",
 }
 
 _TRAINS_CACHED = "captions and pictures are trained from caches, which forbid it"
@@ -190,9 +196,8 @@ _REFUSED = {
     "huggingface_repo_id": _HUB, "huggingface_repo_type": _HUB, "huggingface_path_in_repo": _HUB,
     "huggingface_token": _HUB, "huggingface_repo_visibility": _HUB, "save_state_to_huggingface": _HUB,
     "resume_from_huggingface": _HUB, "async_upload": _HUB,
-    "save_n_epoch_ratio": "give `save_every_n_epochs`", "save_state": _LATER, "save_state_on_train_end": _LATER,
-    "save_last_n_epochs_state": _LATER, "save_last_n_steps_state": _LATER, "resume": _LATER,
-    "skip_until_initial_step": _LATER, "initial_epoch": _LATER, "initial_step": _LATER,
+    "save_n_epoch_ratio": "give `save_every_n_epochs`", "initial_epoch": "a resumed training knows",
+    "initial_step": "a resumed training knows",
     "mem_eff_attn": "attention is PyTorch's own (`sdpa`)", "xformers": "attention is PyTorch's own (`sdpa`)",
     "torch_compile": _LATER, "dynamo_backend": _LATER,
     "full_fp16": _LATER, "full_bf16": _LATER, "fp8_base": _LATER, "fp8_base_unet": _LATER,

@@ -79,6 +79,11 @@ class TrainerOptions:
     save_every_n_steps: int | None
     save_last_n_epochs: int | None
     save_last_n_steps: int | None
+    save_state: bool
+    save_state_on_train_end: bool
+    save_last_n_epochs_state: int | None
+    save_last_n_steps_state: int | None
+    resume: Path | None
     training_comment: str | None
     metadata_title: str | None
     metadata_author: str | None
@@ -225,7 +230,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "train_batch_size", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "vae_batch_size",
         "text_encoder_batch_size", "t5xxl_max_token_length", "network_dim", "max_train_steps", "max_train_epochs",
         "gradient_accumulation_steps", "save_every_n_epochs", "save_every_n_steps", "save_last_n_epochs",
-        "save_last_n_steps", "lr_scheduler_num_cycles",
+        "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "lr_scheduler_num_cycles",
     ),
     _AT_LEAST_ONE,
 ) | dict.fromkeys(

@@ -1,8 +1,10 @@
 """One optimiser step after the other: the LoRA, its optimiser, its schedule, and the noise it learns from."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +17,15 @@ from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import create_lora
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, clip_gradients
 from fluxgym_tui.trainer.setup import Setup
+from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What one optimiser step came to."""
+    """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps."""
 
     loss: float
+    avg_loss: float
     learning_rate: float
 
 
@@ -63,6 +67,9 @@ class Learner:
             total_steps=setup.counts.total,
             learning_rate=setup.learning_rate,
         )
+        self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
+        if setup.resumed is not None:
+            self._restore(setup.resumed)
 
     def learn(self, batches: Sequence[FlowBatch], *, step: int) -> Learned:
         """Make optimiser step `step` on `batches`; each weighs 1 / gradient_accumulation_steps, as in sd-scripts.
@@ -84,7 +91,38 @@ class Learner:
         self.optimizer.step()
         self._schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Learned(math.fsum(losses) / len(losses), learning_rate)
+        self.losses.append(math.fsum(losses) / len(losses))
+        return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), learning_rate)
+
+    def capture(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that changes while learning: plain values, and tensors by names of their own."""
+        tensors, numbers = split_optimizer(self.optimizer.state_dict()["state"])
+        weights = {f"lora.{name}": tensor for name, tensor in self.network.lora_state().items()}
+        slots = {f"optimizer.{name}": tensor for name, tensor in tensors.items()}
+        facts = {"optimizer_type": type(self.optimizer).__name__, "optimizer": numbers}
+        return facts, {**weights, **slots, "noise_generator": self._generator.get_state()}
+
+    def _restore(self, state: TrainState) -> None:
+        """Take up what `capture` gave, and the learning rate of the step that comes next."""
+        source, kind = str(self._setup.options.resume), type(self.optimizer).__name__
+        if state.numbers.get("optimizer_type") != kind:
+            raise FluxgymError(
+                f"{source} is of a training with {state.numbers.get('optimizer_type')}, not {kind}.",
+                hint="Resume with the optimizer_type that it was trained with.",
+            )
+        self.network.load_lora_state(_under("lora.", state.tensors), source=source)
+        groups = self.optimizer.state_dict()["param_groups"]
+        slots = join_optimizer(_under("optimizer.", state.tensors), state.numbers["optimizer"])
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self._generator.set_state(state.tensors["noise_generator"])
+        self.losses.extend(state.losses)
+        # The rate is a function of the step alone, so a longer training may go on from a shorter one's state.
+        scheduled = zip(self._schedule.lr_lambdas, self._schedule.base_lrs, strict=True)
+        rates = [base * factor(state.step) for factor, base in scheduled]
+        here = {"last_epoch": state.step, "_step_count": state.step + 1, "_last_lr": rates}
+        self._schedule.load_state_dict(self._schedule.state_dict() | here)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def _loss(self, batch: FlowBatch) -> Tensor:
         device, flow = self._setup.device, self._setup.flow
@@ -93,6 +131,10 @@ class Learner:
         noise = torch.randn(batch.latents.shape, generator=self._generator).to(device)
         sigmas = draw_sigmas(B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=device)
         return flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow).mean()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def network_arguments(pairs: Sequence[str]) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """The training, from beginning to end."""
 
-import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +16,10 @@ from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.lora import DEFAULT_DIM
 from fluxgym_tui.trainer.metadata import TrainingFacts
-from fluxgym_tui.trainer.outputs import CheckpointWriter, Sampler, dataset_facts
+from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.sampler import Sampler
 from fluxgym_tui.trainer.setup import Setup, settle
 from fluxgym_tui.trainer.stopping import StopRequest
 
@@ -43,12 +42,13 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     model.gradient_checkpointing = options.gradient_checkpointing
     learner = Learner(setup, model)
     facts = _facts(setup, learner, model, started=started)
-    writer = CheckpointWriter(setup, learner.network, facts=facts, report=report)
+    writer = CheckpointWriter(setup, learner, facts=facts, report=report)
     sampler = Sampler(setup, model, conditionings=conditionings, report=report, stop=stop)
     stop.check()
 
-    _probe("before", setup, model, report)
-    sampler.make_rounds(step=0)
+    if setup.resumed is None:
+        _probe("before", setup, model, report)
+        sampler.make_rounds(step=0)
     _train_steps(setup, learner, writer=writer, sampler=sampler, report=report, stop=stop)
     path = writer.save_last()
     sampler.make_rounds(step=setup.counts.total)  # only now: whatever happens here, the LoRA is there
@@ -62,17 +62,17 @@ def _train_steps(
 ) -> None:
     """Every optimiser step, with the checkpoints and samples that fall between them; checkpoints come first."""
     total, epochs = setup.counts.total, setup.counts.epochs
-    losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss looks back one epoch
     pictures = (batch for update in updates(setup) for batch in update.batches)
     report.phase("train")
     with closing(read_ahead(pictures, workers=setup.options.max_data_loader_n_workers)) as ready:
         for update in updates(setup):
+            if stop.asked and update.step > setup.first_step:
+                writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
             stop.check()
-            if update.first_of_epoch:
+            if update.first_of_epoch or update.step == setup.first_step:
                 report.epoch(update.epoch, epochs)
             begun = time.monotonic()
             learned = learner.learn([next(ready) for _ in update.batches], step=update.step)
-            losses.append(learned.loss)
             report.step(
                 StepEvent(
                     time=time.time(),
@@ -80,11 +80,11 @@ def _train_steps(
                     total=total,
                     epoch=update.epoch,
                     loss=learned.loss,
-                    avg_loss=math.fsum(losses) / len(losses),
+                    avg_loss=learned.avg_loss,
                     lr=learned.learning_rate,
                     seconds=time.monotonic() - begun,
                 ),
-                first=1,
+                first=setup.first_step,
             )
             saved = writer.save_rounds(step=update.step, epoch=update.epoch)
             sampled = update.step < total and sampler.make_rounds(step=update.step)
@@ -103,15 +103,15 @@ class Update:
 
 
 def updates(setup: Setup) -> Iterator[Update]:
-    """Every optimiser step of the training, in order; what is left of an epoch's batches makes a step of its own."""
+    """The optimiser steps to make, in order; what is left of an epoch's batches makes a step of its own."""
     size = setup.options.gradient_accumulation_steps
-    step = 0
-    for epoch in range(1, setup.counts.epochs + 1):
+    done_epochs = (setup.first_step - 1) // setup.counts.steps_per_epoch
+    for epoch in range(done_epochs + 1, setup.counts.epochs + 1):
         batches = setup.data.batches(epoch=epoch)
-        for start in range(0, len(batches), size):
-            if step == setup.counts.total:
-                return
-            step += 1
+        starts = range(0, len(batches), size)
+        for step, start in enumerate(starts, start=(epoch - 1) * setup.counts.steps_per_epoch + 1):
+            if not setup.first_step <= step <= setup.counts.total:
+                continue
             yield Update(step, epoch, start == 0, tuple(batches[start : start + size]))
 
 
@@ -124,6 +124,8 @@ def _announce(setup: Setup, report: Reporter) -> None:
     report.say(f"num epochs: {counts.epochs}")
     report.say(f"gradient accumulation steps: {setup.options.gradient_accumulation_steps}")
     report.say(f"total optimization steps: {counts.total}")
+    if setup.resumed is not None:
+        report.say(f"resumed from {setup.options.resume} after step {setup.resumed.step}")
     for finding in setup.data.findings:
         report.warning(finding.code, finding.title, detail=finding.detail, fix=finding.fix)
     for prompt in setup.prompts:

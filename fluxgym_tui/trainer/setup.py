@@ -14,6 +14,7 @@ from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_s
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flow import FlowSettings
+from fluxgym_tui.trainer.state import TrainState, read_state
 
 DEFAULT_OUTPUT_NAME = "last"
 T5_TOKENS_DEV = 512
@@ -36,6 +37,12 @@ class Setup:
     prompts: tuple[SamplePrompt, ...]
     flow: FlowSettings
     t5_tokens: int
+    resumed: TrainState | None
+
+    @property
+    def first_step(self) -> int:
+        """The number of the step that this process makes first."""
+        return 1 if self.resumed is None else self.resumed.step + 1
 
     @property
     def learning_rate(self) -> float:
@@ -50,7 +57,8 @@ def settle(options: TrainerOptions) -> Setup:
         FluxgymError: something of it cannot be used; nothing was loaded or written.
     """
     transformer = _model_files(options)
-    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    resumed = None if options.resume is None else read_state(options.resume)
+    seed = _seed(options, resumed)
     data = load_training_data(options, seed=seed)
     counts = count_steps(
         len(data.batches(epoch=1)),
@@ -58,6 +66,8 @@ def settle(options: TrainerOptions) -> Setup:
         max_train_steps=options.max_train_steps,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
     )
+    if resumed is not None:
+        _check_resumed(options, resumed, counts)
     prompts = _prompts(options)
     rounds = sample_rounds(
         counts,
@@ -95,9 +105,35 @@ def settle(options: TrainerOptions) -> Setup:
             guidance_scale=options.guidance_scale,
             apply_t5_attn_mask=options.apply_t5_attn_mask,
         ),
+        resumed=resumed,
         t5_tokens=options.t5xxl_max_token_length
         or (T5_TOKENS_DEV if transformer.facts.get("guidance", True) else T5_TOKENS_SCHNELL),
     )
+
+
+def _seed(options: TrainerOptions, resumed: TrainState | None) -> int:
+    if resumed is None:
+        return secrets.randbelow(2**32) if options.seed is None else options.seed
+    if options.seed not in (None, resumed.seed):
+        raise FluxgymError(
+            f"{options.resume} was trained with seed {resumed.seed}, not {options.seed}.",
+            hint=f"Give --seed {resumed.seed}, or none: pictures then come in the order they would have come in.",
+        )
+    return resumed.seed
+
+
+def _check_resumed(options: TrainerOptions, resumed: TrainState, counts: StepCounts) -> None:
+    if resumed.batches_per_epoch != counts.batches_per_epoch:
+        raise FluxgymError(
+            f"{options.resume} is of a training with {resumed.batches_per_epoch} batches an epoch;"
+            f" the dataset now makes {counts.batches_per_epoch}.",
+            hint="Bring the dataset back as it was, or go on from the LoRA with --network_weights.",
+        )
+    if resumed.step >= counts.total:
+        raise FluxgymError(
+            f"{options.resume} has made {resumed.step} steps, and the training is {counts.total} long.",
+            hint="Raise max_train_epochs or max_train_steps to train on.",
+        )
 
 
 def use_all_cores() -> None:

@@ -27,6 +27,11 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self._number is not None
+
     def check(self) -> None:
         """Raise `Stopped` where a signal came."""
         if self._number is not None:

@@ -217,7 +217,7 @@ def test_samples_that_find_no_memory_do_not_end_the_training(
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("fluxgym_tui.trainer.outputs.decode_picture", full)
+    monkeypatch.setattr("fluxgym_tui.trainer.sampler.decode_picture", full)
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a cat --w 64 --h 64 --s 1\n", encoding="utf-8")
     events = train_quickly(dataset, tmp_path / "out", "--max_train_steps", "1", "--sample_every_n_steps", "1",

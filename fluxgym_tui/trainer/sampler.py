@@ -1,0 +1,105 @@
+"""Sample pictures at their times: one of each prompt, with the LoRA as it is then."""
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.files import write_atomic
+from fluxgym_tui.plan.steps import Round
+from fluxgym_tui.trainer.autoencoder import load_autoencoder
+from fluxgym_tui.trainer.flux import Flux
+from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.sample import Conditioning, decode_picture, sample_latents, sample_path
+from fluxgym_tui.trainer.setup import Setup
+from fluxgym_tui.trainer.stopping import StopRequest
+
+PromptConditioning = tuple[Conditioning, Conditioning | None]
+"""What the text encoders made of a prompt, and of its negative prompt where there is one."""
+
+
+class Sampler:
+    """Makes one picture of each prompt with the LoRA as it is."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        model: Flux,
+        *,
+        conditionings: Sequence[PromptConditioning],
+        report: Reporter,
+        stop: StopRequest,
+    ) -> None:
+        self._setup = setup
+        self._model = model
+        self._conditionings = conditionings
+        self._report = report
+        self._stop = stop
+
+    def make_rounds(self, *, step: int) -> bool:
+        """A picture of every prompt for each round that falls on `step`; whether there were any.
+
+        Where the device has no room for it, that is told and the training goes on.
+        """
+        due = [moment for moment in self._setup.samples if moment.step == step]
+        for moment in due:
+            self._report.phase("sample")
+            try:
+                self._make(moment)
+            except torch.OutOfMemoryError as error:
+                self._report.warning(
+                    "sample_out_of_memory",
+                    "There is not enough memory for the sample pictures; the training goes on without them.",
+                    detail=str(error),
+                    fix="Ask for smaller samples (--w 512 --h 512), or for none.",
+                )
+        return bool(due)
+
+    def _make(self, moment: Round) -> None:
+        setup = self._setup
+        # Loaded for the round and freed after it: between rounds its memory belongs to the training.
+        autoencoder = load_autoencoder(setup.options.ae, device=setup.device)
+        folder = setup.options.output_dir / "sample"
+        # sd-scripts names the pictures made before the first step after epoch 0.
+        epoch = 0 if moment.step == 0 else moment.epoch
+        for index, prompt in enumerate(setup.prompts):
+            positive, negative = self._conditionings[index]
+            states = sample_latents(self._model, prompt, positive=positive, negative=negative)
+            latents = deque(self._stoppable(states), maxlen=1).pop()
+            picture = decode_picture(autoencoder, latents)
+            path = sample_path(
+                folder,
+                output_name=setup.output_name,
+                prompt_index=index,
+                seed=prompt.seed,
+                step=moment.step,
+                epoch=epoch,
+                now=datetime.now(),  # noqa: DTZ005 - file names show the user's own clock, as sd-scripts has it
+            )
+            _write_picture(path, picture)
+            self._report.sample(path, prompt_index=index, step=moment.step, epoch=epoch, seed=prompt.seed)
+
+    def _stoppable(self, states: Iterable[Tensor]) -> Iterator[Tensor]:
+        for state in states:
+            self._stop.check()
+            yield state
+
+
+def _write_picture(path: Path, picture: Image.Image) -> None:
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content.getvalue())
+    except OSError as error:
+        raise FluxgymError(
+            f"{path}: the sample cannot be written: {error.strerror}",
+            hint="Make room or make the folder writable.",
+            code=ExitCode.FAILED,
+        ) from error
