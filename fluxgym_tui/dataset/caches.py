@@ -18,10 +18,11 @@ __all__ = [
     "LatentKey",
     "TextKey",
     "cache_owner",
-    "drop",
+    "caches_by_owner",
     "file_digest",
     "fingerprint_path",
     "is_fresh",
+    "is_text_cache",
     "latent_cache_path",
     "record",
     "text_cache_path",
@@ -57,7 +58,7 @@ CacheKey = LatentKey | TextKey
 
 
 def latent_cache_path(picture: Path, *, width: int, height: int) -> Path:
-    """Where the latents of `picture` are cached; `width` and `height` are its own pixels, upright and before buckets."""
+    """Where the latents of `picture` are cached; `width` and `height` are its own pixels."""
     return picture.with_name(f"{picture.stem}_{width:04d}x{height:04d}{_LATENT_END}")
 
 
@@ -103,13 +104,19 @@ def record(cache: Path, key: CacheKey) -> None:
     write_json(fingerprint_path(cache), {"key": _digest(key), "size": status.st_size, "mtime_ns": status.st_mtime_ns})
 
 
-def drop(folder: Path, *, stem: str, latents: bool = True, text: bool = True) -> None:
-    """Remove the caches of the picture `stem` in `folder`: its latents, its text, or both."""
+def caches_by_owner(folder: Path) -> dict[str, list[Path]]:
+    """All caches and fingerprints in `folder`, by the stem of the picture they belong to."""
+    owned: dict[str, list[Path]] = {}
     for path in folder.iterdir():
-        if cache_owner(path.name) == stem:
-            is_text = path.name.removesuffix(_FINGERPRINT_END).endswith(_TEXT_END)
-            if text if is_text else latents:
-                path.unlink(missing_ok=True)
+        owner = cache_owner(path.name)
+        if owner is not None:
+            owned.setdefault(owner, []).append(path)
+    return owned
+
+
+def is_text_cache(path: Path) -> bool:
+    """Whether a cache or fingerprint is one of the text encoders' outputs, not of latents."""
+    return path.name.removesuffix(_FINGERPRINT_END).endswith(_TEXT_END)
 
 
 def _digest(key: CacheKey) -> str:

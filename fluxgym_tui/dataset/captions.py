@@ -34,6 +34,17 @@ class CaptionText:
     problem: str | None = None
 
 
+def plain_caption(raw: bytes) -> str | None:
+    """The caption in `raw` where there is nothing to say about it: one line of UTF-8. None for all others."""
+    try:
+        caption = raw.decode().rstrip()
+    except UnicodeDecodeError:
+        return None
+    if not caption or "\n" in caption or "\r" in caption or "\0" in caption or caption[0] == "\ufeff":
+        return None
+    return caption.lstrip()
+
+
 def decode_caption(raw: bytes) -> CaptionText:
     """The text of a caption file's bytes: UTF-8, else by its byte order mark, else by what it most looks like.
 
@@ -73,18 +84,16 @@ def read_caption(path: Path) -> CaptionText:
 
 def trained_caption(text: str) -> str:
     """What is trained of a caption: its first line, without the blanks around it (as sd-scripts reads it)."""
-    line = text
-    for end in ("\n", "\r"):
-        cut = line.find(end)
-        if cut >= 0:
-            line = line[:cut]
+    line = text.partition("\n")[0]
+    if "\r" in line:
+        line = line.partition("\r")[0]
     return line.strip()
 
 
-def untrained_lines(text: str) -> list[str]:
-    """The lines that are not trained: those after the first that say anything."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [line.strip() for line in lines[1:] if line.strip()]
+def untrained_text(text: str) -> str:
+    """What is not trained of a caption: the lines after the first, as one line without blanks around them."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:]
+    return " / ".join(line.strip() for line in lines if line.strip())
 
 
 def write_caption(path: Path, text: str) -> None:

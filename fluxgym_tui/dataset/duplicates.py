@@ -8,41 +8,39 @@ from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.dataset.digests import DigestCache
 from fluxgym_tui.dataset.problems import problem
 
-# Reading every byte of thousands of copies would take longer than the scan. Beyond this, equal size, start and middle
-# are taken as the same picture, and the finding says so.
-MAX_HASHED_BYTES: Final = 64_000_000
+# Reading every byte of thousands of copies would take longer than all the rest of a scan. Beyond this, pictures of one
+# size, start and end are taken for the same, and the finding says so.
+MAX_HASHED_BYTES: Final = 32_000_000
 
 
 class Duplicates:
-    """Groups pictures by size and a checksum of their first and middle bytes, then compares digests of equal ones."""
+    """Groups pictures by size, first and last bytes as they come, then compares the digests of those that are alike."""
 
     def __init__(self, digests: DigestCache) -> None:
         self._digests = digests
-        self._first: dict[tuple[int, int, int], str] = {}
-        self._again: dict[tuple[int, int, int], list[str]] = {}
+        self._first: dict[int, str] = {}
+        self._again: dict[int, list[tuple[str, int]]] = {}
 
-    def add(self, path: str, size_bytes: int, head_checksum: int, middle_checksum: int) -> None:
-        """Take a picture into account."""
-        key = (size_bytes, head_checksum, middle_checksum)
+    def add(self, path: str, key: int) -> None:
+        """Take a picture into account. `key` is its size in bytes times 2^32 plus a checksum of its ends."""
         first = self._first.setdefault(key, path)
         if first is not path:
-            self._again.setdefault(key, []).append(path)
+            self._again.setdefault(key, []).append((path, key >> 32))
 
     def findings(self) -> Iterator[Finding]:
         """One finding for each picture that repeats an earlier one."""
-        hashed_bytes = 0
+        left_bytes = MAX_HASHED_BYTES
         for key, again in self._again.items():
+            first = self._first[key]
             first_of: dict[str, str] = {}
-            for path in (self._first[key], *again):
+            for path, size_bytes in [(first, 0), *again]:
                 try:
-                    exact = self._digests.knows(Path(path))
-                    if not exact and hashed_bytes < MAX_HASHED_BYTES:
-                        hashed_bytes += key[0]
-                        exact = True
-                    digest = self._digests.digest(Path(path)) if exact else ""
+                    if left_bytes <= 0 and not self._digests.knows(Path(path)):
+                        yield problem("duplicate", path=path, detail=f"the same size, start and end as {first}")
+                        continue
+                    left_bytes -= size_bytes
+                    same = first_of.setdefault(self._digests.digest(Path(path)), path)
                 except OSError:
                     continue  # it vanished: the next scan tells
-                first = first_of.setdefault(digest, path) if exact else self._first[key]
-                if first is not path:
-                    how = "the same bytes as" if exact else "the same size, start and middle as"
-                    yield problem("duplicate", path=path, detail=f"{how} {first}")
+                if same is not path:
+                    yield problem("duplicate", path=path, detail=f"the same bytes as {same}")

@@ -1,10 +1,24 @@
 """The orientation of a picture from the bytes of its EXIF, XMP or old text profile."""
 
 import re
-import struct
+from struct import Struct
+from typing import Final
 
-ORIENTATION_TAG = 0x0112
-_XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|>)([1-8])["'<]""")
+_XMP_ORIENTATION: Final = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|>)([1-8])["'<]""")
+
+
+class _Order:
+    """Reading numbers in one byte order, and the orientation's tag (0x0112) as it is written in it."""
+
+    def __init__(self, sign: str) -> None:
+        self.long = Struct(sign + "I").unpack_from
+        self.short = Struct(sign + "H").unpack_from
+        self.kind_and_count = Struct(sign + "HI").unpack_from
+        self.tag = Struct(sign + "H").pack(0x0112)
+        self.values = {1: Struct(sign + "B").unpack_from, 3: self.short, 4: self.long}  # by the kind of entry
+
+
+_ORDERS: Final = {b"II": _Order("<"), b"MM": _Order(">")}
 
 
 def tiff_orientation(tiff: bytes) -> int | None:
@@ -12,22 +26,24 @@ def tiff_orientation(tiff: bytes) -> int | None:
 
     None where the block has no such entry, is cut before it, or holds a value that means nothing. EXIF 2.32, 4.6.
     """
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    order = _ORDERS.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return None
-    directory = struct.unpack_from(order + "I", tiff, 4)[0]
-    if directory + 2 > len(tiff):
+    entries = order.long(tiff, 4)[0] + 2
+    if entries > len(tiff):
         return None
-    entries = struct.unpack_from(order + "H", tiff, directory)[0]
-    for offset in range(directory + 2, min(directory + 2 + 12 * entries, len(tiff) - 11), 12):
-        tag, kind, length = struct.unpack_from(order + "HHI", tiff, offset)
-        if tag == ORIENTATION_TAG:
-            code = {1: "B", 3: "H", 4: "I"}.get(kind)
-            if code is None or length != 1:
-                return None
-            value = int(struct.unpack_from(order + code, tiff, offset + 8)[0])
-            return value if 1 <= value <= 8 else None
-    return None
+    end = min(entries + 12 * order.short(tiff, entries - 2)[0], len(tiff))
+    offset = tiff.find(order.tag, entries, end)
+    while offset >= 0 and (offset - entries) % 12:  # the same bytes inside another entry
+        offset = tiff.find(order.tag, offset + 1, end)
+    if offset < 0 or offset + 12 > end:
+        return None
+    kind, count = order.kind_and_count(tiff, offset + 2)
+    read = order.values.get(kind)
+    if read is None or count != 1:
+        return None
+    value: int = read(tiff, offset + 8)[0]
+    return value if 1 <= value <= 8 else None
 
 
 def exif_orientation(exif: bytes) -> int | None:

@@ -6,18 +6,17 @@ to Pillow, which is imported only then.
 
 import os
 import stat
+import struct
 import warnings
+import zlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from fluxgym_tui.dataset.exif import exif_orientation
-from fluxgym_tui.dataset.header import HEAD_BYTES, ByteSource, PictureError, PictureHeader
+from fluxgym_tui.dataset.exif import exif_orientation, xmp_orientation
+from fluxgym_tui.dataset.header import MAX_PIXELS, ByteSource, PictureError, PictureHeader
 from fluxgym_tui.dataset.jpeg import read_jpeg
 from fluxgym_tui.dataset.png import read_png
 from fluxgym_tui.dataset.webp_bmp import read_bmp, read_webp
-
-# Twice Pillow's MAX_IMAGE_PIXELS: above it Pillow, and with it every trainer, refuses to open a picture.
-MAX_PIXELS: Final = 2 * (1024 * 1024 * 1024 // 4 // 3)
 
 # Pillow's modes, as the traits of `PictureHeader`.
 _MODE_TRAITS: Final[dict[str, tuple[str, ...]]] = {
@@ -33,12 +32,23 @@ _MODE_TRAITS: Final[dict[str, tuple[str, ...]]] = {
     "CMYK": ("cmyk",),
 }
 
+_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JXL")
 # Formats that have a plugin of their own: what to import, and what to install.
 _PLUGINS: Final = {
     "heic": ("pillow_heif", "pillow-heif"),
     "avif": ("pillow_avif", "pillow-avif-plugin"),
     "jxl": ("pillow_jxl", "pillow-jxl-plugin"),
 }
+
+
+def pillow_errors() -> tuple[type[Exception], ...]:
+    """What Pillow is seen to raise on damaged files; each means that this file cannot be opened or decoded."""
+    from PIL import Image
+
+    return (
+        *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError),
+        *(NotImplementedError, MemoryError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
+    )
 
 
 def read_header(path: Path) -> PictureHeader:
@@ -49,7 +59,7 @@ def read_header(path: Path) -> PictureHeader:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise PictureError("not_a_file", "it is not a regular file")
-        return header_of(ByteSource(handle, os.read(handle, HEAD_BYTES), status.st_size), path=os.fspath(path))
+        return header_of(ByteSource(handle, status.st_size), path=str(path))
     finally:
         os.close(handle)
 
@@ -57,22 +67,36 @@ def read_header(path: Path) -> PictureHeader:
 def header_of(source: ByteSource, *, path: str) -> PictureHeader:
     """The header of an open picture; `path` is where Pillow would find it. Errors as `read_header`."""
     head = source.head
-    if not head:
-        raise PictureError("zero_bytes", "the file is empty")
+    start = head[:2]
     header = None
-    if head[:3] == b"\xff\xd8\xff":
+    if start == b"\xff\xd8":
         header = read_jpeg(source)
-    elif head[:8] == b"\x89PNG\r\n\x1a\n":
+    elif start == b"\x89P" and head[:8] == b"\x89PNG\r\n\x1a\n":
         header = read_png(source)
-    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    elif start == b"RI" and head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         header = read_webp(source)
-    elif head[:2] == b"BM":
+    elif start == b"BM":
         header = read_bmp(source)
+    elif not head:
+        raise PictureError("zero_bytes", "the file is empty")
     if header is None:
         header = _by_pillow(path, head)
-    if header.width * header.height > MAX_PIXELS:
-        raise PictureError("too_large", f"{header.width}x{header.height} is more than {MAX_PIXELS:,} pixels")
+    if header[1] * header[2] > MAX_PIXELS:
+        width, height = header.width, header.height
+        raise PictureError("too_large", f"{width}x{height} is more than {MAX_PIXELS:,} pixels", size=(width, height))
     return header
+
+
+def gif_size(path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels of a GIF, which is told but not trained; None where it does not say."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = file.read(10)
+    except OSError:
+        return None
+    if len(head) < 10 or head[:4] != b"GIF8":
+        return None
+    return int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
 
 
 def _sniff(head: bytes) -> str | None:
@@ -99,7 +123,7 @@ def _by_pillow(path: str, head: bytes) -> PictureHeader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oversize pictures are judged by our own limit
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_openable()) as picture:
                 width, height = picture.size
                 traits = set(_MODE_TRAITS.get(picture.mode, ("deep",)))
                 if picture.info.get("icc_profile"):
@@ -110,25 +134,41 @@ def _by_pillow(path: str, head: bytes) -> PictureHeader:
                     traits.add("animated")
                 if picture.format not in {"JPEG", "PNG", "WEBP", "BMP", "MPO", "DIB"}:
                     traits.add("foreign")
-                exif = picture.info.get("exif")
-                orientation = exif_orientation(exif) if isinstance(exif, bytes) else None
                 return PictureHeader(
-                    (picture.format or "unknown").lower(), width, height, orientation or 1, tuple(sorted(traits))
+                    (picture.format or "unknown").lower(),
+                    width,
+                    height,
+                    _orientation(picture.info),
+                    tuple(sorted(traits)),
                 )
     except Image.DecompressionBombError as error:
         raise PictureError("too_large", "it has more pixels than any trainer opens") from error
     except UnidentifiedImageError as error:
         if plugin is not None:
-            package = _PLUGINS[plugin][1]
-            raise PictureError(
-                "needs_plugin", f"{plugin.upper()} pictures are read only where {package} is installed"
-            ) from error
+            reason = f"{plugin.upper()} pictures are read only where {_PLUGINS[plugin][1]} is installed"
+            raise PictureError("needs_plugin", reason) from error
         raise PictureError("not_a_picture", "its bytes are not those of a picture") from error
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError) as error:
-        # What Pillow's readers are seen to raise on damaged files; each means that this one cannot be opened.
+    except pillow_errors() as error:
         raise PictureError("broken", f"it cannot be opened ({error or type(error).__name__})") from error
+
+
+def _openable() -> list[str]:
+    """The formats of Pillow's that a file with a picture's name is tried as; the rest only invite accidents."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _orientation(info: dict[Any, Any]) -> int:
+    """The orientation in what Pillow keeps of a file. Its own `getexif` would decode some formats first."""
+    exif, xmp = info.get("exif"), info.get("xmp")
+    found = exif_orientation(exif) if isinstance(exif, bytes) else None
+    if found is None and isinstance(xmp, bytes):
+        found = xmp_orientation(xmp)
+    return found or 1
 
 
 def enable_plugin(name: str) -> bool:

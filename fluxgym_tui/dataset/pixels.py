@@ -1,12 +1,15 @@
 """Copies of pictures whose pixels must change before training: upright, RGB, sRGB, 8 bits, on white, resized."""
 
 import io
-from functools import cache
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fluxgym_tui.dataset.header import PictureError
-from fluxgym_tui.dataset.headers import enable_plugin
+from fluxgym_tui.dataset.headers import enable_plugin, pillow_errors
 from fluxgym_tui.dataset.scanned import ScannedImage
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 # Of what was lossy before: visually the same at a fifth of PNG's size. 4:4:4 keeps the colours' full resolution.
 JPEG_QUALITY: Final = 98
 _LOSSY: Final = frozenset(("jpeg", "mpo", "heif", "avif", "jxl"))
+# Raised whenever `render` makes other pixels than before, so that older copies are made anew.
+RENDER_VERSION: Final = 1
 # Flips and turns that undo EXIF orientations 2 to 8, by the names of Pillow's `Transpose`.
 _UPRIGHT: Final = {
     2: "FLIP_LEFT_RIGHT",
@@ -25,6 +30,14 @@ _UPRIGHT: Final = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's warnings about odd files from the terminal; not to be entered from several threads at once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def staged_size(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True) -> tuple[int, int]:
@@ -74,7 +87,7 @@ def render(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True)
             picture = _to_srgb(opened)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError) as error:
+    except pillow_errors() as error:
         raise PictureError("broken", f"it cannot be decoded ({error or type(error).__name__})") from error
     turn = _UPRIGHT.get(image.orientation)
     if turn is not None:
@@ -137,9 +150,9 @@ def _through_profile(picture: "Image.Image", profile: bytes) -> "Image.Image | N
         return None
 
 
-@cache
+@lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether converting by `profile` would change nothing worth a copy: no probe colour moves by more than 2 of 255."""
+    """Whether converting by `profile` changes nothing worth a copy: no probe colour moves by over 2 of 255."""
     from PIL import Image
 
     if profile[16:20] != b"RGB ":
@@ -160,5 +173,5 @@ def _has_srgb_profile(path: Path) -> bool:
         with Image.open(path) as picture:
             profile = picture.info.get("icc_profile")
             return profile is None or (picture.mode == "RGB" and _is_srgb(profile))
-    except (OSError, ValueError, SyntaxError):
+    except pillow_errors():
         return True

@@ -35,6 +35,22 @@ _WORDS: Final[dict[str, tuple[Severity, str, str]]] = {
     "wrong_extension": (_A, "name does not fit the format", "Nothing to do: it is read by its content."),
     "duplicate": (_W, "same picture twice", "Remove one; raise num_repeats where a picture should count more."),
     "stem_clash": (_W, "pictures of one name share a caption", "Rename one of them and give it a caption of its own."),
+    "turned_upright": (
+        _A,
+        "pictures are turned upright",
+        "Nothing to do: copies are trained, the files stay as they are.",
+    ),
+    "alpha_on_white": (
+        _A,
+        "transparency is put on white",
+        "Save such pictures without transparency for another ground.",
+    ),
+    "colours_converted": (_A, "colours are converted to sRGB", "Nothing to do: copies are trained, the files stay."),
+    "bits_reduced": (
+        _A,
+        "16 bits a channel become 8",
+        "Nothing to do: copies are trained, the files stay as they are.",
+    ),
     # Captions.
     "no_caption": (_A, "no caption", "Write one, or set a trigger: it becomes the caption."),
     "empty_caption": (
@@ -62,5 +78,5 @@ def problem(code: str, *, path: str | Path | None = None, detail: str | None = N
     """The finding named `code` about `path`, with the facts of this case in `detail`."""
     severity, title, fix = _WORDS[code]
     return Finding(
-        code=code, severity=severity, title=title, fix=fix, detail=detail, path=None if path is None else str(path)
+        code=code, severity=severity, title=title, fix=fix, detail=detail, path=path if path is None else str(path)
     )

@@ -12,20 +12,31 @@ class ScannedImage:
     """A picture that would be trained. `width` and `height` are pixels as stored, before `orientation` (1 to 8).
 
     `caption` is what would be trained of its caption file, None where there is none or it says nothing; `traits` are
-    those of `PictureHeader`; `mtime_ns`, `size_bytes` and `inode` tell whether the file is still the same.
+    those of `PictureHeader`; `mtime_ns`, `size_bytes` and `inode` tell whether the file is still the same. Paths are
+    kept as text, because making `Path`s of ten thousand names is a fifth of a whole scan.
     """
 
-    path: Path
+    file: str
     width: int
     height: int
     orientation: int
     caption: str | None
-    caption_path: Path | None
+    caption_file: str | None
     format: str
     size_bytes: int
     mtime_ns: int
     inode: int = 0
     traits: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the picture is."""
+        return Path(self.file)
+
+    @property
+    def caption_path(self) -> Path | None:
+        """Where its caption is, None where it has no caption file."""
+        return None if self.caption_file is None else Path(self.caption_file)
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -35,7 +46,7 @@ class ScannedImage:
     def to_json(self) -> dict[str, Any]:
         """The picture as `scan --json` has it."""
         return {
-            "path": str(self.path),
+            "path": self.file,
             "width": self.width,
             "height": self.height,
             "orientation": self.orientation,
@@ -45,27 +56,48 @@ class ScannedImage:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A file that is meant as a picture and cannot be trained: `code` for programs, `reason` for people."""
+    """A file that is meant as a picture and cannot be trained: `code` for programs, `reason` for people.
 
-    path: Path
+    `width` and `height` are pixels as stored, None where the file does not tell.
+    """
+
+    file: str
     code: str
     reason: str
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.file)
 
     def to_json(self) -> dict[str, Any]:
         """The file as `scan --json` has it."""
-        return {"path": str(self.path), "code": self.code, "reason": self.reason}
+        return {
+            "path": self.file,
+            "code": self.code,
+            "reason": self.reason,
+            "width": self.width,
+            "height": self.height,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """A file that is no picture, and `reason`: what it is taken for."""
 
-    path: Path
+    file: str
     reason: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.file)
 
     def to_json(self) -> dict[str, Any]:
         """The file as `scan --json` has it."""
-        return {"path": str(self.path), "reason": self.reason}
+        return {"path": self.file, "reason": self.reason}
 
 
 ScanItem = ScannedImage | Rejected | Ignored | Finding

@@ -11,7 +11,7 @@ _UNSAFE = re.compile(r"[^\w\-.+()@,= ]")
 _MAX_BYTES = 120  # caches and fingerprints append to the stem; file systems stop at 255 bytes
 
 
-def staged_stems(paths: Sequence[Path], *, root: Path) -> list[str]:
+def staged_stems(paths: Sequence[str | Path], *, root: Path) -> list[str]:
     """For each picture below `root` its name in the flat staging folder, without extension, in the same order.
 
     A picture in `root` keeps its name; one in a folder below gets the folders' names in front. Where two would be the

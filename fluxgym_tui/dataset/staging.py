@@ -1,27 +1,33 @@
 """Staging: the folder that is trained, an exact mirror of the user's pictures that we own and may write into."""
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.base.files import read_json, write_atomic, write_json
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding
-from fluxgym_tui.dataset.caches import cache_owner, drop
-from fluxgym_tui.dataset.header import PictureError
-from fluxgym_tui.dataset.pixels import copy_extension, needs_copy, render, staged_size
-from fluxgym_tui.dataset.problems import problem
+from fluxgym_tui.dataset.copy_notes import copy_notes
+from fluxgym_tui.dataset.mirror import Made, Mirror, Wanted
+from fluxgym_tui.dataset.pixels import copy_extension, needs_copy, quiet_pillow, staged_size
 from fluxgym_tui.dataset.scan import scan
 from fluxgym_tui.dataset.scanned import ScannedImage
 from fluxgym_tui.dataset.staged_names import folder_names, staged_stems
 
-__all__ = ["StageSource", "StagedDataset", "StagedPicture", "StagedSubset", "stage", "staged_size", "staging_folder"]
+__all__ = [
+    "StageSource",
+    "StagedDataset",
+    "StagedPicture",
+    "StagedSubset",
+    "stage",
+    "staged_size",
+    "staging_folder",
+]
 
-MANIFEST: Final = ".fluxgym-staged.json"
-_SCHEMA: Final = 1
+_SAVE_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +69,23 @@ class StagedDataset:
     findings: list[Finding] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One staged picture to be: its place relative to the staging folder, and what it is made of."""
-
-    name: str
-    image: ScannedImage
-    caption: str | None
-    facts: dict[str, Any]
-
-
 def staging_folder(datasets: Path, output_name: str, *, sources: Sequence[Path]) -> Path:
-    """The folder under `datasets` to stage `output_name` in: of that name unless it holds the user's own pictures.
+    """The folder under `datasets` to stage `output_name` in: of that name, unless the user's own pictures are there.
 
-    People who come from fluxgym have their pictures in `datasets/<output_name>`; then `-staged` is added.
+    People who come from fluxgym have their pictures in `datasets/<output_name>`; then `-staged` is added. FluxgymError
+    where a source holds `datasets` itself, so that the copies would become pictures of their own.
     """
+    for source in sources:
+        if _holds(source, datasets):
+            raise FluxgymError(
+                f"{source} holds the workspace's own folder {datasets}",
+                hint="Name the folder that holds the pictures alone, or choose another workspace (FLUXGYM_HOME).",
+            )
     number = 0
     while True:
-        target = datasets / (
-            output_name if number == 0 else f"{output_name}-staged{f'-{number}' if number > 1 else ''}"
-        )
-        if _is_ours(target) and not any(_overlap(source, target) for source in sources):
+        ending = "" if number == 0 else "-staged" if number == 1 else f"-staged-{number}"
+        target = datasets / f"{output_name}{ending}"
+        if Mirror.may_own(target) and not any(_holds(target, source) for source in sources):
             return target
         number += 1
 
@@ -99,176 +101,103 @@ def stage(
     """Make `target` an exact mirror of what is trained of `sources`, touching only what changed since the last time.
 
     One source is staged in `target` itself, several in folders of their own below. Pictures are links; where pixels
-    must change (`needs_copy`) or links fail, copies. `resize` is the shorter side in pixels. Captions are written as
-    they are trained; a picture without one gets the source's trigger. Caches of pictures or captions that changed go.
-    `progress` gets the pictures done and their total. FluxgymError where `target` is not ours or holds a source.
+    must change (`needs_copy`) or links fail, copies. `resize` is the shorter side in pixels, 0 for none. Captions are
+    written as they are trained; a picture without one gets the source's trigger. Caches of pictures or captions that
+    changed go. `progress` gets the pictures done and their total.
+
+    Raises:
+        FluxgymError: a source cannot be read, or `target` is not ours to write in.
+        OSError: as the system raises it, a full disk for one; what was done so far is kept and used the next time.
     """
     _check(sources, target)
     target.mkdir(parents=True, exist_ok=True)
-    known = _read_manifest(target)
     folders = folder_names([source.folder for source in sources])
+    mirror = Mirror(target, folders=folders, resize=resize, downscale_only=downscale_only)
     findings: list[Finding] = []
-    wanted: list[list[_Wanted]] = []
+    groups: list[list[Wanted]] = []
     for source, folder in zip(sources, folders, strict=True):
-        wanted.append(_wanted(source, folder, resize=resize, downscale_only=downscale_only, findings=findings))
-    total = sum(len(group) for group in wanted)
-    made: dict[str, dict[str, Any]] = {}
-    _write_manifest(target, known)
-    _remove_unwanted(target, {item.name for group in wanted for item in group}, set(folders) - {""})
+        result = scan(source.folder)
+        findings += result.problems
+        groups.append(list(_wanted(source, folder, result.images, mirror)))
+    everything = [item for group in groups for item in group]
+    findings += copy_notes([item.image for item in everything if item.pixels is not None])
+    mirror.begin(everything)
     subsets = []
     done = 0
+    saved_s = time.monotonic()
     try:
-        for source, folder, group in zip(sources, folders, wanted, strict=True):
-            image_dir = target / folder if folder else target
-            image_dir.mkdir(exist_ok=True)
-            pictures = []
-            for item in group:
-                picture = _make(item, target, known.get(item.name), resize=resize, downscale_only=downscale_only)
-                if isinstance(picture, Finding):
-                    findings.append(picture)
-                else:
-                    made[item.name] = {**item.facts, "width": picture.width, "height": picture.height}
-                    pictures.append(picture)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-            subsets.append(StagedSubset(image_dir, tuple(pictures), source))
+        with quiet_pillow(), ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="stage") as workers:
+            for source, folder, group in zip(sources, folders, groups, strict=True):
+                pictures = []
+                for item, made in _in_order(workers, mirror, group):
+                    if isinstance(made, Finding):
+                        findings.append(made)
+                    else:
+                        path = target / item.name
+                        pictures.append(StagedPicture(path, item.image.path, made.width, made.height, item.caption))
+                    done += 1
+                    if progress is not None:
+                        progress(done, len(everything))
+                    if time.monotonic() - saved_s > _SAVE_EVERY_S:
+                        mirror.save()
+                        saved_s = time.monotonic()
+                subsets.append(StagedSubset(target / folder, tuple(pictures), source))
     finally:
-        _write_manifest(target, made)
+        mirror.save()
     return StagedDataset(target, tuple(subsets), findings)
 
 
-def _wanted(
-    source: StageSource, folder: str, *, resize: int, downscale_only: bool, findings: list[Finding]
-) -> list[_Wanted]:
-    result = scan(source.folder)
-    findings.extend(result.problems)
-    stems = staged_stems([image.path for image in result.images], root=source.folder)
-    wanted = []
-    for image, stem in zip(result.images, stems, strict=True):
-        copied = needs_copy(image, resize=resize, downscale_only=downscale_only)
-        extension = copy_extension(image) if copied else image.path.suffix.lower()
-        name = f"{folder}/{stem}{extension}" if folder else f"{stem}{extension}"
-        caption = image.caption or source.trigger or None
-        facts = {
-            "source": str(image.path.absolute()),
-            "size": image.size_bytes,
-            "mtime_ns": image.mtime_ns,
-            "inode": image.inode,
-            "pixels": {"resize": resize, "downscale_only": downscale_only} if copied else None,
-            "caption": caption,
-        }
-        wanted.append(_Wanted(name, image, caption, facts))
-    return wanted
-
-
-def _make(
-    item: _Wanted, target: Path, known: dict[str, Any] | None, *, resize: int, downscale_only: bool
-) -> StagedPicture | Finding:
-    """Bring one picture and its caption up to date; a finding where the picture cannot be decoded."""
-    path = target / item.name
-    same_pixels = known is not None and all(known.get(key) == item.facts[key] for key in item.facts if key != "caption")
-    caption_path = path.with_suffix(".txt")
-    width, height = staged_size(item.image, resize=resize, downscale_only=downscale_only)
-    if same_pixels and known is not None and path.exists():
-        width, height = int(known["width"]), int(known["height"])
-    else:
-        drop(path.parent, stem=path.stem, text=False)
-        path.unlink(missing_ok=True)
-        if item.facts["pixels"] is None:
-            _link(item.image.path.absolute(), path)
+def _wanted(source: StageSource, folder: str, images: list[ScannedImage], mirror: Mirror) -> Iterator[Wanted]:
+    """What is to be in the mirror for the pictures of one source."""
+    stems = staged_stems([image.file for image in images], root=source.folder)
+    for image, stem in zip(images, stems, strict=True):
+        pixels = mirror.pixels
+        # Telling may need the picture's colour profile, so what is known of the same file is believed.
+        copied = mirror.was_copied(image)
+        if copied is None:
+            copied = needs_copy(image, resize=mirror.resize, downscale_only=mirror.downscale_only)
+        if copied:
+            extension = copy_extension(image)
         else:
-            try:
-                data, (width, height) = render(item.image, resize=resize, downscale_only=downscale_only)
-            except PictureError as error:
-                caption_path.unlink(missing_ok=True)
-                return problem(error.code, path=item.image.path, detail=error.reason)
-            write_atomic(path, data)
-    _write_caption(caption_path, item.caption)
-    return StagedPicture(path, item.image.path, width, height, item.caption)
+            extension = {".jfif": ".jpg", ".jpe": ".jpg"}.get(image.path.suffix.lower(), image.path.suffix.lower())
+        name = f"{stem}{extension}" if not folder else f"{folder}/{stem}{extension}"
+        yield Wanted(name, image, image.caption or source.trigger or None, pixels if copied else None)
 
 
-def _write_caption(path: Path, caption: str | None) -> None:
-    """Write the caption if it is not there yet; the text cache of the old one goes."""
-    raw = None if caption is None else (caption + "\n").encode("utf-8", "replace")
-    try:
-        old = path.read_bytes()
-    except FileNotFoundError:
-        old = None
-    if raw == old:
-        return
-    drop(path.parent, stem=path.stem, latents=False)
-    if raw is None:
-        path.unlink()
-    else:
-        write_atomic(path, raw)
+def _in_order(
+    workers: ThreadPoolExecutor, mirror: Mirror, group: list[Wanted]
+) -> Iterator[tuple[Wanted, Made | Finding]]:
+    """Make all of `group`, a few at once, and hand them out in its order."""
+    ahead: list[Future[Made | Finding]] = []
+    started = 0
+    for item in group:
+        while started < len(group) and len(ahead) < 16:
+            ahead.append(workers.submit(mirror.make, group[started]))
+            started += 1
+        try:
+            made = ahead.pop(0).result()
+        except BaseException:
+            for future in ahead:
+                future.cancel()
+            raise
+        yield item, made
 
 
-def _link(source: Path, path: Path) -> None:
-    """A link to the user's picture, or a copy where the file system has no links."""
-    try:
-        path.symlink_to(source)
-    except OSError:
-        shutil.copyfile(source, path)
-
-
-def _remove_unwanted(target: Path, names: set[str], folders: set[str]) -> None:
-    """Remove what is staged, or a cache, of pictures that are not wanted any more."""
-    for folder in (target, *(target / name for name in folders)):
-        if not folder.is_dir():
-            continue
-        prefix = "" if folder == target else f"{folder.name}/"
-        stems = {name[len(prefix) :].rpartition(".")[0] for name in names if name.startswith(prefix)}
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                if folder == target and entry.name not in folders:
-                    shutil.rmtree(entry.path)
-                continue
-            if entry.name == MANIFEST or f"{prefix}{entry.name}" in names:
-                continue
-            owner = cache_owner(entry.name)
-            if owner is None and entry.name.endswith(".txt"):
-                owner = entry.name.removesuffix(".txt")
-            if owner not in stems:
-                Path(entry.path).unlink(missing_ok=True)
-
-
-def _overlap(source: Path, target: Path) -> bool:
-    """Whether one folder is, or lies in, the other."""
-    a, b = source.resolve(), target.resolve()
-    return a == b or a in b.parents or b in a.parents
-
-
-def _is_ours(target: Path) -> bool:
-    """Whether `target` may be made a mirror: it is new, empty, or was staged by us before."""
-    return not target.exists() or (target / MANIFEST).is_file() or (target.is_dir() and not any(target.iterdir()))
+def _holds(folder: Path, inner: Path) -> bool:
+    """Whether `inner` is `folder` or lies in it, wherever links lead."""
+    outer, resolved = folder.resolve(), inner.resolve()
+    return outer == resolved or outer in resolved.parents
 
 
 def _check(sources: Sequence[StageSource], target: Path) -> None:
     for source in sources:
-        if _overlap(source.folder, target):
+        if _holds(source.folder, target) or _holds(target, source.folder):
             raise FluxgymError(
                 f"{source.folder} and the staging folder {target} lie in each other",
                 hint="Choose another name for the training, or move the pictures out of that folder.",
-                code=ExitCode.USAGE,
             )
-    if not _is_ours(target):
+    if not Mirror.may_own(target):
         raise FluxgymError(
             f"{target} holds files that were not staged by fluxgym-tui; it is not touched",
             hint="Choose another name for the training, or move that folder away.",
-            code=ExitCode.USAGE,
         )
-
-
-def _read_manifest(target: Path) -> dict[str, dict[str, Any]]:
-    try:
-        data = read_json(target / MANIFEST)
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(data, dict) or data.get("schema") != _SCHEMA or not isinstance(data.get("files"), dict):
-        return {}
-    return {str(name): facts for name, facts in data["files"].items() if isinstance(facts, dict)}
-
-
-def _write_manifest(target: Path, files: dict[str, dict[str, Any]]) -> None:
-    write_json(target / MANIFEST, {"schema": _SCHEMA, "files": files})

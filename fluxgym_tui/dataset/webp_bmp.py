@@ -1,22 +1,19 @@
 """The headers of WebP and BMP: size, orientation, colour facts, and whether all bytes are there."""
 
 from struct import unpack_from
-from typing import Final
 
 from fluxgym_tui.dataset.exif import exif_orientation, xmp_orientation
-from fluxgym_tui.dataset.header import ByteSource, PictureError, PictureHeader
-
-_CUT: Final = "the picture is cut off: its end is missing"
+from fluxgym_tui.dataset.header import MAX_PIXELS, ByteSource, PictureError, PictureHeader, cut_off
 
 
 def read_webp(source: ByteSource) -> PictureHeader | None:
     """The header of a WebP (RFC 9649). None where only a decoder can judge; PictureError where it is cut off."""
     head = source.head
     if len(head) < 30:
-        raise PictureError("truncated", _CUT)
+        raise cut_off()
     total = unpack_from("<I", head, 4)[0] + 8
     if total > source.size:
-        raise PictureError("truncated", _CUT)
+        raise cut_off()
     kind = head[12:16]
     if kind == b"VP8 ":
         if head[23:26] != b"\x9d\x01\x2a":
@@ -27,8 +24,8 @@ def read_webp(source: ByteSource) -> PictureHeader | None:
         if head[20] != 0x2F:
             return None
         bits = unpack_from("<I", head, 21)[0]
-        traits = ("alpha",) if bits >> 28 & 1 else ()
-        return PictureHeader("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, traits)
+        alpha: tuple[str, ...] = ("alpha",) if bits >> 28 & 1 else ()
+        return PictureHeader("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, alpha)
     if kind != b"VP8X":
         return None
     flags = head[20]
@@ -59,7 +56,7 @@ def read_bmp(source: ByteSource) -> PictureHeader | None:
     """The header of a BMP. None where only a decoder can judge; PictureError where it is cut off."""
     head = source.head
     if len(head) < 26:
-        raise PictureError("truncated", _CUT)
+        raise cut_off()
     pixels, kind = unpack_from("<II", head, 10)
     if kind == 12:
         width, height, planes, bits = unpack_from("<HHHH", head, 18)
@@ -71,6 +68,8 @@ def read_bmp(source: ByteSource) -> PictureHeader | None:
     height = abs(height)  # negative: the rows are stored from the top
     if width <= 0 or not height or planes != 1 or bits not in {1, 4, 8, 24, 32} or packing != 0:
         return None
-    if pixels + (width * bits + 31) // 32 * 4 * height > source.size:
-        raise PictureError("truncated", _CUT)
+    if bits <= 8 and kind >= 40 and unpack_from("<I", head, 46)[0] > 256:
+        raise PictureError("broken", "its palette has more than 256 colours", size=(width, height))
+    if width * height <= MAX_PIXELS and pixels + (width * bits + 31) // 32 * 4 * height > source.size:
+        raise cut_off(size=(width, height))
     return PictureHeader("bmp", width, height, 1, ("palette",) if bits <= 8 else ())

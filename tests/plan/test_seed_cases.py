@@ -213,7 +213,7 @@ def test_what_fluxgym_would_say() -> None:
 
 def test_a_photo_resized_to_768_is_the_first_case() -> None:
     photo = ScannedImage(
-        path=Path("/photos/0.jpg"), width=4032, height=3024, orientation=6, caption=None, caption_path=None,
+        file="/photos/0.jpg", width=4032, height=3024, orientation=6, caption=None, caption_file=None,
         format="JPEG", size_bytes=1, mtime_ns=1,
     )  # fmt: skip
     assert staged_size(photo, resize=768) == CASES[0].pictures[0]

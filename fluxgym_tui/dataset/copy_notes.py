@@ -1,0 +1,28 @@
+"""What changes in the pictures that are trained from a copy, told once for each kind of change."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fluxgym_tui.base.findings import Finding
+from fluxgym_tui.base.text import count
+from fluxgym_tui.dataset.problems import problem
+from fluxgym_tui.dataset.scanned import ScannedImage
+
+_KINDS: Final[tuple[tuple[str, Callable[[ScannedImage], bool]], ...]] = (
+    ("turned_upright", lambda image: image.orientation != 1),
+    ("alpha_on_white", lambda image: "alpha" in image.traits),
+    ("colours_converted", lambda image: "icc" in image.traits or "cmyk" in image.traits),
+    ("bits_reduced", lambda image: "deep" in image.traits),
+)
+_NAMED: Final = 3
+
+
+def copy_notes(copied: Sequence[ScannedImage]) -> list[Finding]:
+    """One finding for each kind of change among the pictures in `copied`, with their number and the first names."""
+    notes = []
+    for code, concerns in _KINDS:
+        files = [image.file for image in copied if concerns(image)]
+        if files:
+            names = ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")
+            notes.append(problem(code, detail=f"{count(len(files), 'picture')}: {names}"))
+    return notes
