@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def read_stat(pid: int) -> ProcessStat | None:
     )
 
 
+@cache  # it cannot change while this process lives
 def boot_id() -> str:
     """The kernel's name for this boot.
 

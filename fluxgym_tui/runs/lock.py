@@ -1,5 +1,6 @@
 """The one writer of a run: a lock that ends with its holder, naming who holds it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,6 +11,8 @@ from fluxgym_tui.machine.processes import Identity, identify
 
 # Written over in one go and never cut short, so that a reader at that very moment sees one name or the other.
 _RECORD_BYTES = 512
+BEAT_S = 20.0
+_SILENT_S = 120.0  # six beats missed: enough for clocks that differ and disks that are slow
 
 
 class RunLock:
@@ -47,6 +50,11 @@ class RunLock:
         os.pwrite(handle, json.dumps(holder.to_json()).encode("ascii").ljust(_RECORD_BYTES - 1) + b"\n", 0)
         return cls(handle, holder)
 
+    def beat(self) -> None:
+        """Give a sign of life for other machines that see this disk (`elsewhere`); call it every `BEAT_S`."""
+        with contextlib.suppress(OSError):
+            os.utime(self._handle)
+
     def release(self) -> None:
         """Give the lock up; the name in the file stays and is that of a process that no longer supervises."""
         os.close(self._handle)
@@ -58,6 +66,21 @@ def last_holder(path: Path) -> Identity | None:
         return Identity.from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError):
         return None
+
+
+def elsewhere(path: Path) -> str | None:
+    """The host whose supervisor holds the lock on a disk that we share with it; None where that is nobody.
+
+    Its processes cannot be looked at from here: its name counts for as long as the lock shows fresh signs of life.
+    """
+    holder = last_holder(path)
+    if holder is None or holder.host == os.uname().nodename:
+        return None
+    try:
+        silent_s = time.time() - path.stat().st_mtime
+    except OSError:
+        return None
+    return holder.host if silent_s < _SILENT_S else None
 
 
 def holder_of(path: Path) -> Identity | None:

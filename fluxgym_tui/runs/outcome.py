@@ -75,7 +75,7 @@ def judge(facts: Facts) -> Verdict:
 
 def _lost(who: str, *, other_boot: bool) -> Verdict:
     if other_boot:
-        return Verdict("interrupted", None, f"the machine was restarted while {who} ran")
+        return Verdict("interrupted", None, f"the machine was restarted or replaced while {who} ran")
     return Verdict("interrupted", None, f"{who} and the process that kept its exit code were both killed")
 
 

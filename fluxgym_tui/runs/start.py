@@ -8,7 +8,7 @@ from pathlib import Path
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.machine.sessions import detachment
 from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.lock import holder_of, last_holder
+from fluxgym_tui.runs.lock import elsewhere, holder_of, last_holder
 from fluxgym_tui.runs.state import RunState, read_state
 
 _START_S = 30.0
@@ -23,11 +23,18 @@ def start(run: RunDirectory) -> int:
     and, where the system lets it, the end of the login (`machine.sessions`).
 
     Raises:
-        FluxgymError: it did not come up; the message carries what it printed.
+        FluxgymError: it did not come up (the message carries what it printed), or another machine supervises the run.
     """
     holder = holder_of(run.lock)
     if holder is not None:
         return holder.pid
+    host = elsewhere(run.lock)
+    if host is not None:
+        raise FluxgymError(
+            f"{run.name} is supervised on {host}",
+            hint=f"Go on there, or wait until {host} is gone.",
+            code=ExitCode.BUSY,
+        )
     before = last_holder(run.lock)
     command = [sys.executable, "-P", "-m", "fluxgym_tui.runs.supervisor", "--detach", str(run.output_dir)]
     way = detachment()

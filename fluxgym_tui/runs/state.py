@@ -10,7 +10,7 @@ from fluxgym_tui.base.files import read_json
 from fluxgym_tui.runs.commands import CommandPlan, read_plan
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.fold import RunFold, json_number, load_fold
-from fluxgym_tui.runs.lock import holder_of, last_holder
+from fluxgym_tui.runs.lock import elsewhere, holder_of, last_holder
 from fluxgym_tui.runs.survey import Survey, stop_due, stop_requested, survey
 
 
@@ -37,7 +37,8 @@ class RunSummary:
     """One run at one moment. Times are seconds since 1970, `path` and `lora` are absolute; absent facts are None.
 
     `attempt` is the newest attempt planned; `journaled` whether its end stands in the journal; `supervised` whether a
-    supervisor lives; `stop_requested` is "stop" or "stop-at-checkpoint" where that was asked and the run has not ended.
+    supervisor lives; `host` the other machine that it lives on, where it is not this one; `stop_requested` is "stop" or
+    "stop-at-checkpoint" where that was asked and the run has not ended.
     """
 
     name: str
@@ -69,6 +70,7 @@ class RunSummary:
     journaled: bool = False
     supervised: bool = False
     supervisor_pid: int | None = None
+    host: str | None = None
     trainer_pid: int | None = None
     stop_requested: str | None = None
 
@@ -111,7 +113,8 @@ def read_state(run: RunDirectory) -> RunSummary:
     if plan is None or _over(fold, plan):
         return _summary(run, fold, plan=plan, state=RunState(fold.outcome or "queued"))
     found = survey(run, plan, fold)
-    state = _state(run, fold, found, supervised=supervisor is not None)
+    host = elsewhere(run.lock)
+    state = _state(run, fold, found, supervised=supervisor is not None or host is not None)
     ended = found.verdict if state.ended else None
     return _summary(
         run,
@@ -120,6 +123,7 @@ def read_state(run: RunDirectory) -> RunSummary:
         state=state,
         found=found,
         supervisor_pid=None if supervisor is None else supervisor.pid,
+        host=host,
         reason=_reason(state, found) if ended is None else ended.reason,
         exit_code=None if ended is None else ended.exit_code,
         fix=None if ended is None else ended.fix,
@@ -170,6 +174,7 @@ def _summary(
     state: RunState,
     found: Survey | None = None,
     supervisor_pid: int | None = None,
+    host: str | None = None,
     reason: str | None = None,
     exit_code: int | None = None,
     fix: str | None = None,
@@ -205,7 +210,8 @@ def _summary(
         sample=fold.sample,
         attempt=1 if plan is None else plan.attempt,
         journaled=told and state.ended,
-        supervised=supervisor_pid is not None,
+        supervised=supervisor_pid is not None or host is not None,
+        host=host,
         supervisor_pid=supervisor_pid,
         trainer_pid=None if found is None or found.child is None else found.child.pid,
         stop_requested=None if request is None or state.ended else request.name,

@@ -19,7 +19,7 @@ from fluxgym_tui.machine.processes import boot_id
 from fluxgym_tui.runs.children import settled
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, read_plan
 from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.lock import RunLock, last_holder
+from fluxgym_tui.runs.lock import BEAT_S, RunLock, last_holder
 from fluxgym_tui.runs.outcome import Verdict, last_words
 from fluxgym_tui.runs.readme import write_readme
 from fluxgym_tui.runs.recorder import Recorder
@@ -128,7 +128,13 @@ class Supervisor:
         return (None, None, None) if words is None else (words.text, words.offset, words.error)
 
 
-async def _supervise(run: RunDirectory, patience: Patience, *, same_boot: bool) -> None:
+async def _beat(lock: RunLock) -> None:
+    while True:
+        lock.beat()
+        await asyncio.sleep(BEAT_S)
+
+
+async def _supervise(run: RunDirectory, lock: RunLock, patience: Patience, *, same_boot: bool) -> None:
     plan = read_plan(run)
     recorder = Recorder(run, first_step=plan.first_step)
     if recorder.fold.ends >= plan.attempt:
@@ -137,21 +143,23 @@ async def _supervise(run: RunDirectory, patience: Patience, *, same_boot: bool) 
     assert task is not None, "a coroutine runs in a task"
     # SIGTERM (the machine goes down) ends the supervisor alone; the trainer gets its own.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    beating = asyncio.create_task(_beat(lock))
     try:
         await Supervisor(run, plan, recorder=recorder, patience=patience, same_boot=same_boot).work()
     finally:
+        beating.cancel()
         recorder.save_state(force=True)
         recorder.close()
 
 
-async def _top(run: RunDirectory, patience: Patience, *, same_boot: bool) -> None:
+async def _top(run: RunDirectory, lock: RunLock, patience: Patience, *, same_boot: bool) -> None:
     """Supervise, and leave the process from in here.
 
     asyncio kills the children it started when its loop is torn down; ours are to live on. So the loop never is.
     """
     code: int = ExitCode.INTERNAL
     try:
-        await _supervise(run, patience, same_boot=same_boot)
+        await _supervise(run, lock, patience, same_boot=same_boot)
         code = ExitCode.OK
     except asyncio.CancelledError:
         code = ExitCode.OK
@@ -184,7 +192,7 @@ def main(argv: list[str]) -> int:
     if lock is None:
         return ExitCode.BUSY
     same_boot = before is None or before.boot_id == boot_id()
-    asyncio.run(_top(run, patience, same_boot=same_boot))
+    asyncio.run(_top(run, lock, patience, same_boot=same_boot))
     return ExitCode.INTERNAL  # not reached: `_top` leaves the process
 
 

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +197,15 @@ def test_a_pid_of_somebody_else_is_never_taken_for_ours(
     fake.plan(fake.fake())
     stranger = someone_else(me).to_json()
     fake.run.lock.write_text(json.dumps(stranger), encoding="ascii")
-    os.utime(fake.run.lock)
+    if someone_else is _moved:
+        assert fake.state().host == "another-host"  # it may be alive there
+        assert fake.state().supervised
+        with pytest.raises(FluxgymError, match="supervised on another-host"):
+            start(fake.run)
+        assert not ensure_supervised(fake.run)
+        quiet = time.time() - 3600
+        os.utime(fake.run.command, (quiet, quiet))
+        os.utime(fake.run.lock, (quiet, quiet))
     fake.run.child("train", 1).process.write_text(
         json.dumps({"wrapper": stranger, "child": stranger}), encoding="ascii"
     )
