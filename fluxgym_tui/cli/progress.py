@@ -92,7 +92,7 @@ class Progress:
         if step.loss is not None or step.avg_loss is not None:
             parts.append(_loss(step))
         if rate is not None:
-            parts.append(f"{rate:.2f} s/step" if rate >= 0.095 else f"{1 / max(rate, 1e-6):.1f} steps/s")
+            parts.append(f"{rate:.2f} s/step" if rate >= 1 else f"{rate:.3f} s/step")
         if left and seconds_left is not None:
             parts.append(f"{human_time(seconds_left)} left")
         return parts

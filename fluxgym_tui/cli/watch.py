@@ -41,7 +41,8 @@ def watch(run: RunDirectory, out: Output, *, json: bool) -> None:
                 shown = lines[-1]
         if not json and progress.end is None:
             status = progress.status(now=time.time())
-            if not out.live(status) and status != shown and time.monotonic() - shown_at >= PLAIN_LINE_S:
+            due = " · " in status and status != shown and time.monotonic() - shown_at >= PLAIN_LINE_S
+            if not out.live(status) and due:  # without a fact it says no more than the phase's own line
                 out.line(status)
                 shown, shown_at = status, time.monotonic()
         out.flush_lines()

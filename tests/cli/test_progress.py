@@ -42,7 +42,7 @@ def test_phases_between_steps_are_not_announced_each_time() -> None:
     assert progress.feed(events.PhaseEvent(time=2, name="sample")) == []
     assert progress.status(now=NOW).startswith("drawing samples · step 1/100")
     assert progress.feed(events.PhaseEvent(time=3, name="train")) == []
-    assert "20.0 steps/s" in progress.status(now=NOW)
+    assert "0.050 s/step" in progress.status(now=NOW)
 
 
 def test_silence_is_told_by_the_minute() -> None:
