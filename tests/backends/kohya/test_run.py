@@ -1,0 +1,153 @@
+"""A run of backend kohya from the spec to its end, under the real supervisor; sd-scripts itself is a stand-in."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, StepEvent
+from fluxgym_tui.checks.preflight import preflight
+from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.config.specfile import build_spec, load_spec
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.follow import follow
+from fluxgym_tui.runs.launch import launch
+from fluxgym_tui.runs.state import read_state
+from tests.backends.kohya.recorded import FOLDER
+
+
+@pytest.fixture
+def gym(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with pictures, files that look like FLUX.1-dev by their headers, and the stand-in at sd-scripts/."""
+    monkeypatch.setenv("FLUXGYM_TICK_S", "0.02")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("FLUXGYM_SD_SCRIPTS", raising=False)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, size in enumerate([(600, 400), (400, 600)]):
+        Image.new("RGB", size, (60 * number, 90, 120)).save(photos / f"{number}.png")
+    header = json.dumps({"img_in.weight": {"dtype": "U8", "shape": [3072, 64], "data_offsets": [0, 196608]}}).encode()
+    for name in ("unet/flux1-dev.sft", "clip/clip_l.safetensors", "clip/t5xxl_fp16.safetensors", "vae/ae.sft"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(196608))
+    checkout = tmp_path / "sd-scripts"
+    (checkout / ".venv/bin").mkdir(parents=True)
+    (checkout / "flux_train_network.py").touch()
+    (checkout / ".venv/bin/python").symlink_to(sys.executable)
+    program = checkout / ".venv/bin/accelerate"
+    stand_in = Path(__file__).with_name("fake_sd_scripts.py").read_text(encoding="utf-8")
+    program.write_text(f"#!{sys.executable}\n{stand_in}", encoding="utf-8")
+    program.chmod(0o755)
+    return Workspace(tmp_path)
+
+
+def play(monkeypatch: pytest.MonkeyPatch, log: str, *, status: int, lora: bool) -> None:
+    """Have the stand-in print the recorded `log` and end with `status`, with or without having saved a LoRA."""
+    monkeypatch.setenv("FAKE_LOG", str(FOLDER / f"{log}.raw.gz"))
+    monkeypatch.setenv("FAKE_EXIT", str(status))
+    if lora:
+        monkeypatch.setenv("FAKE_LORA", "1")
+
+
+def spec_in(gym: Workspace, **training: object) -> TrainSpec:
+    return build_spec(
+        {
+            "name": "Hrld Person",
+            "trigger": "hrld",
+            "backend": "auto",
+            "dataset": {"path": gym.root / "photos", "resolution": [768, 1024], "num_repeats": 6},
+            "training": {"max_train_epochs": 2, "vram": "24G", **training},
+            "samples": {"prompts": ["hrld on a bike --d 42"], "every_n_steps": 6},
+        }
+    )
+
+
+def test_a_run_of_sd_scripts_is_followed_to_its_lora(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    run = launch(spec_in(gym), workspace=gym)
+    events = list(follow(run))
+    state = read_state(run)
+    assert (state.state, state.step, state.total) == ("finished", 24, 24)
+    assert state.lora == run.output_dir / "hrld-person.safetensors"
+    steps = [event for event in events if isinstance(event, StepEvent)]
+    assert [event.step for event in steps] == list(range(1, 25))
+    assert all(event.time > 0 for event in steps)
+    assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [12, 24]
+    saved = load_spec(run.spec)
+    assert (saved.backend, saved.training.optimizer_type, saved.training.fp8_base) == ("kohya", "adamw8bit", True)
+
+
+def test_the_files_are_those_that_users_of_fluxgym_know(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    run = launch(spec_in(gym), workspace=gym)
+    list(follow(run))
+    staged = gym.root / "datasets/hrld-person"
+    assert (run.output_dir / "dataset.toml").read_text(encoding="utf-8") == (
+        "[general]\nshuffle_caption = false\ncaption_extension = '.txt'\nkeep_tokens = 1\n\n"
+        "[[datasets]]\nresolution = [768, 1024]\nbatch_size = 1\nkeep_tokens = 1\nenable_bucket = true\n"
+        "min_bucket_reso = 256\nmax_bucket_reso = 1024\nbucket_reso_steps = 64\nbucket_no_upscale = true\n\n"
+        f"  [[datasets.subsets]]\n  image_dir = '{staged}'\n  class_tokens = 'hrld'\n  num_repeats = 6\n"
+    )
+    prompts = (run.output_dir / "sample_prompts.txt").read_text(encoding="utf-8")
+    assert prompts == "hrld on a bike --d 42\n"
+    script = (run.output_dir / "train.sh").read_text(encoding="utf-8")
+    assert f"{gym.root / 'sd-scripts/.venv/bin/accelerate'} launch \\\n  --mixed_precision bf16 \\\n" in script
+    assert "\n  --sample_every_n_steps 6 \\\n" in script
+    assert (run.output_dir / "train.sh").stat().st_mode & 0o100
+
+
+def test_a_failure_ends_the_run_with_its_cause(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "fail_oom_simulated_pipe", status=1, lora=False)
+    run = launch(spec_in(gym), workspace=gym)
+    events = list(follow(run))
+    state = read_state(run)
+    assert (state.state, state.step, state.lora) == ("failed", 11, None)
+    assert [event.code for event in events if isinstance(event, ProblemEvent)] == ["out_of_memory"]
+    assert "GPU ran out of memory" in str(state.reason)
+
+
+def test_status_0_without_a_lora_is_no_success(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "fail_empty_dataset_pipe", status=0, lora=False)
+    run = launch(spec_in(gym), workspace=gym)
+    events = list(follow(run))
+    state = read_state(run)
+    assert (state.state, state.outcome, state.lora) == ("failed", "failed", None)
+    assert next(event.code for event in events if isinstance(event, ProblemEvent)) == "no_pictures"
+
+
+class TestAuto:
+    """`backend: auto` takes kohya where it can train, builtin where not."""
+
+    def test_kohya_where_it_is_installed(self, gym: Workspace) -> None:
+        assert preflight(spec_in(gym), workspace=gym).backend.name == "kohya"
+
+    def test_builtin_where_it_is_not(self, gym: Workspace) -> None:
+        shutil.rmtree(gym.root / "sd-scripts")
+        assert preflight(spec_in(gym), workspace=gym).backend.name == "builtin"
+
+    def test_chroma_needs_kohya(self, gym: Workspace) -> None:
+        shutil.rmtree(gym.root / "sd-scripts")
+        spec = spec_in(gym).model_copy(update={"base_model": "chroma1-hd"})
+        ready = preflight(spec, workspace=gym)
+        assert ready.backend.name == "kohya"
+        assert "sd-scripts is not here" in next(f.title for f in ready.errors if f.code == "backend_missing")
+
+    def test_the_bundled_base_needs_builtin(self, gym: Workspace) -> None:
+        spec = spec_in(gym).model_copy(update={"base_model": "tiny-flux"})
+        assert preflight(spec, workspace=gym).backend.name == "builtin"
+
+    def test_a_checkout_that_was_named_must_be_one(self, gym: Workspace) -> None:
+        with pytest.raises(FluxgymError, match="no checkout"):
+            preflight(spec_in(gym), workspace=gym, sd_scripts=gym.root / "photos")
+
+
+def test_a_flag_of_nobody_stops_the_start(gym: Workspace) -> None:
+    spec = spec_in(gym).model_copy(update={"flags": {"sigmod_scale": 1.0}})
+    (error,) = preflight(spec, workspace=gym).errors
+    assert "--sigmod_scale" in error.title
+    assert error.fix == "Did you mean sigmoid_scale?"
