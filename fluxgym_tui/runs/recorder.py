@@ -1,5 +1,6 @@
 """The writing side of a run: journal and state.json, by the one supervisor, through full disks and slow ones."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -82,4 +83,5 @@ class Recorder:
         """Say once in the supervisor's log that the disk refuses; the log may lie on the same disk."""
         if not self._told:
             self._told = True
-            print(f"cannot write to {self._run.run_dir}: {error.strerror}; trying on", file=sys.stderr)  # noqa: T201
+            with contextlib.suppress(OSError):
+                print(f"cannot write to {self._run.run_dir}: {error.strerror}; trying on", file=sys.stderr)  # noqa: T201

@@ -169,7 +169,8 @@ async def _top(run: RunDirectory, lock: RunLock, patience: Patience, *, same_boo
     except Exception:  # noqa: BLE001 - the top handler: the next supervisor goes on from the files
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk
+            sys.stderr.flush()
         os._exit(code)
 
 

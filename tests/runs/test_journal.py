@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,20 @@ def test_how_a_run_starts_and_ends_is_not_a_childs_to_say(tmp_path: Path) -> Non
     )
     recorder.close()
     assert _read(run.events) == [Entry(StepEvent(time=2.0, step=11), "trainer-001.jsonl", 20)]
+
+
+def test_a_log_on_the_full_disk_too_is_no_reason_to_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIMULATED: whatever is written to refuses, standard error with it."""
+    run = create(tmp_path, "a")
+    recorder = Recorder(run, first_step=0)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(sys.stderr, "write", full)
+    assert not recorder.note(PhaseEvent(time=1.0, name="load"))
+    monkeypatch.undo()
+    assert recorder.retry()
+    recorder.close()
+    assert load_fold(run).phase == "load"
