@@ -63,6 +63,9 @@ class Backend(Protocol):
     def command(self, job: TrainJob) -> TrainCommand:
         """The command that trains `job`. FluxgymError where `check` has errors."""
 
+    def would_run(self, job: TrainJob) -> TrainCommand:
+        """The same command for reading, whether or not all that it needs is installed here."""
+
 
 def flag_arguments(flags: Mapping[str, FlagValue]) -> list[str]:
     """`flags` as command-line arguments, in their order: `{"sdpa": True, "seed": 42}` -> `["--sdpa", "--seed", "42"]`.

@@ -83,7 +83,7 @@ def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None 
     plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None)
     findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
     if files is not None:
-        findings += backend.check(_job(resolved, flags=flags, files=files, workspace=workspace))
+        findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))
     findings += _after_findings(resolved)
     if plan.pictures == 0 and not blocking(findings):
         findings.append(_nothing_to_train(resolved.dataset.path))
@@ -99,7 +99,7 @@ def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None 
     )
 
 
-def _job(spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFiles, workspace: Workspace) -> TrainJob:
+def first_job(spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFiles, workspace: Workspace) -> TrainJob:
     """The training as the backend would get it in a first run of that name; nothing of it need be there yet."""
     folder = workspace.root / "outputs" / spec.output_name
     return TrainJob(

@@ -7,7 +7,7 @@ from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.cli.findings import finding_lines, summary_line
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
 
 
@@ -19,13 +19,14 @@ def configure(parser: CommandParser) -> None:
         example="fluxgym-tui check hrld.yaml",
     )
     add_spec_source(parser)
+    add_sd_scripts(parser)
     add_workspace(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print what speaks against the training."""
-    ready = preflight(spec_of(args), workspace=workspace_of(args))
+    ready = preflight(spec_of(args), workspace=workspace_of(args), sd_scripts=args.sd_scripts)
     if args.json:
         out.json(
             {

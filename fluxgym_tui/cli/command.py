@@ -1,17 +1,19 @@
 """`command SPEC|DIR`: the trainer's command, without starting it."""
 
 import argparse
-import shlex
 
-from fluxgym_tui.backends.base import TrainCommand, TrainJob
-from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.checks.preflight import Preflight, preflight
+from fluxgym_tui.backends.base import TrainCommand
+from fluxgym_tui.backends.script import command_text
+from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.checks.preflight import Preflight, first_job, preflight
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.config.models import expected_files
+from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.workspace import Workspace
 
 
@@ -19,10 +21,12 @@ def configure(parser: CommandParser) -> None:
     """Set the options of `command`."""
     parser.show(
         description="Print the command that `train` would start the trainer with, in sd-scripts' own flags. Nothing\n"
-        "is started and nothing written: the files it names are made when the run is.",
-        example="fluxgym-tui command hrld.yaml",
+        "is started and nothing written: the files it names are made when the run is. What is not here\n"
+        "yet, models or sd-scripts, is named by where it belongs, and stderr says so.",
+        example="fluxgym-tui command hrld.yaml\nfluxgym-tui command hrld.yaml --backend kohya",
     )
     add_spec_source(parser)
+    add_sd_scripts(parser)
     add_workspace(parser)
     add_json(parser)
 
@@ -30,12 +34,12 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the command."""
     workspace = workspace_of(args)
-    ready = preflight(spec_of(args), workspace=workspace)
+    ready = preflight(spec_of(args), workspace=workspace, sd_scripts=args.sd_scripts)
     command = _command(ready, workspace)
     if args.json:
         out.json({"argv": list(command.argv), "env": command.env, "cwd": str(command.cwd)})
-        return ExitCode.OK
-    out.lines(shell_lines(command))
+    else:
+        out.lines(command_text(command.argv, env=command.env, cwd=command.cwd).splitlines())
     if ready.errors:
         diagnostics.narrate(f"train would not start it now:\n{error_summary(ready.errors)}")
     return ExitCode.OK
@@ -43,32 +47,6 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
 
 def _command(ready: Preflight, workspace: Workspace) -> TrainCommand:
     """The command of a first run of that name."""
-    if ready.files is None:
-        raise FluxgymError(
-            error_summary(ready.errors), hint="The command names the model's files.", code=ExitCode.FINDINGS
-        )
-    folder = workspace.root / "outputs" / ready.spec.output_name
-    return ready.backend.command(
-        TrainJob(
-            output_dir=folder,
-            output_name=ready.spec.output_name,
-            dataset_config=folder / "dataset.toml",
-            models=ready.files,
-            sample_prompts=folder / "sample_prompts.txt" if ready.spec.samples.prompts else None,
-            flags=ready.flags,
-            extra_args=ready.spec.extra_args,
-        )
-    )
-
-
-def shell_lines(command: TrainCommand) -> list[str]:
-    """The command for a shell, one flag a line."""
-    groups: list[list[str]] = [[f"{name}={shlex.quote(value)}" for name, value in command.env.items()]]
-    for word in command.argv:
-        if word.startswith("--"):
-            groups.append([])
-        groups[-1].append(shlex.quote(word))
-    lines = [" ".join(group) for group in groups if group]
-    first, *rest = lines
-    indented = [first, *(f"  {line}" for line in rest)]
-    return [f"cd {shlex.quote(str(command.cwd))} &&", *(f"{line} \\" for line in indented[:-1]), indented[-1]]
+    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
+    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
+    return ready.backend.would_run(first_job(ready.spec, flags=ready.flags, files=files, workspace=workspace))

@@ -1,6 +1,8 @@
 """Starting a run from the command line and watching it to its end: what `train` and `demo` share."""
 
 import argparse
+import shlex
+from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.files import read_json
@@ -16,9 +18,9 @@ from fluxgym_tui.runs.launch import launch
 from fluxgym_tui.runs.state import RunSummary, read_state
 
 
-def start(spec: TrainSpec, workspace: Workspace) -> RunDirectory:
-    """Start the run of `spec`, telling on stderr what is done. FluxgymError as `launch` raises it."""
-    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate)
+def start(spec: TrainSpec, workspace: Workspace, *, sd_scripts: Path | None = None) -> RunDirectory:
+    """Start the run of `spec`, telling on stderr what is done. Arguments and FluxgymError as `launch` has them."""
+    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate, sd_scripts=sd_scripts)
     for line in finding_lines(_warnings(run)):
         diagnostics.narrate(line)
     diagnostics.narrate(f"run {run.name} in {run.output_dir}")
@@ -59,8 +61,6 @@ def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option
 
 def workspace_option(args: argparse.Namespace) -> str:
     """How to say the same workspace in another command, from any folder."""
-    import shlex
-
     return "" if args.workspace is None else f" --workspace {shlex.quote(str(args.workspace.expanduser().absolute()))}"
 
 

@@ -77,6 +77,17 @@ def add_spec_options(parser: CommandParser) -> None:
     )
 
 
+def add_sd_scripts(parser: CommandParser) -> None:
+    """The option `--sd-scripts`."""
+    parser.add_argument(
+        "--sd-scripts",
+        type=Path,
+        metavar="DIR",
+        help="the checkout of kohya-ss/sd-scripts that backend kohya runs (default: $FLUXGYM_SD_SCRIPTS, else "
+        "sd-scripts/ in the workspace or beside the program)",
+    )
+
+
 def given_options(args: argparse.Namespace) -> list[str]:
     """The names of the options for a spec's settings that were given."""
     table = (*_OPTIONS, *_LENGTHS, _SAMPLES_EVERY, ("samples.prompts", ("--sample-prompt",), "", ""))

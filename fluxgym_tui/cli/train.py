@@ -6,7 +6,7 @@ from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
 from fluxgym_tui.cli.watch import files_made
 from fluxgym_tui.cli.workspaces import workspace_of
 
@@ -21,6 +21,7 @@ def configure(parser: CommandParser) -> None:
         "fluxgym-tui train hrld.yaml --detach",
     )
     add_spec_source(parser)
+    add_sd_scripts(parser)
     parser.add_argument("--detach", action="store_true", help="start the run and come back at once")
     add_workspace(parser)
     add_json(parser, lines=True)
@@ -28,7 +29,7 @@ def configure(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Start the run and, unless detached, follow it to its end."""
-    run = start(spec_of(args), workspace_of(args))
+    run = start(spec_of(args), workspace_of(args), sd_scripts=args.sd_scripts)
     option = workspace_option(args)
     if args.detach:
         if args.json:

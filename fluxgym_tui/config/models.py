@@ -140,14 +140,34 @@ def local_files(entry: ModelEntry, *, workspace: Path, small_t5: bool = False) -
             found[role] = present
     if missing:
         return tuple(missing)
-    tokenizers = found["transformer"].parent / "tokenizers" if entry.bundled else Path(workspace) / "models/tokenizers"
     return ModelFiles(
         transformer=found["transformer"],
         clip_l=found.get("clip_l"),
         t5xxl=found["t5xxl"],
         ae=found["ae"],
-        tokenizer_cache_dir=tokenizers if tokenizers.is_dir() else None,
+        tokenizer_cache_dir=_tokenizers(entry, found["transformer"], Path(workspace) / "models"),
     )
+
+
+def expected_files(entry: ModelEntry, *, workspace: Path, small_t5: bool = False) -> ModelFiles:
+    """The files of `entry` where they are, or else where they belong; for showing a command before they are fetched."""
+    home = Path(workspace) / "models"
+    paths: dict[str, Path] = {}
+    for role in entry.roles:
+        places = [path for path, _ in _candidates(entry, role, home, small_t5=small_t5)]
+        paths[role] = next((path for path in places if path.is_file()), places[0])
+    return ModelFiles(
+        transformer=paths["transformer"],
+        clip_l=paths.get("clip_l"),
+        t5xxl=paths["t5xxl"],
+        ae=paths["ae"],
+        tokenizer_cache_dir=_tokenizers(entry, paths["transformer"], home),
+    )
+
+
+def _tokenizers(entry: ModelEntry, transformer: Path, home: Path) -> Path | None:
+    folder = transformer.parent / "tokenizers" if entry.bundled else home / "tokenizers"
+    return folder if folder.is_dir() else None
 
 
 def _candidates(entry: ModelEntry, role: Role, folder: Path, *, small_t5: bool) -> list[tuple[Path, FileSource]]:

@@ -234,6 +234,40 @@ def test_a_picture_that_stops_sd_scripts_stops_the_plan(run_json: RunJson, photo
     assert "picture_unreadable" in {finding["code"] for finding in plan["findings"]}
 
 
+def test_command_prints_what_would_run_and_what_is_missing(run: Run, photos: Path, tmp_path: Path) -> None:
+    code, out, err = run("command", photos, "--backend", "kohya", "--vram", "24G", "--json")
+    assert code == 0
+    command = json.loads(out)
+    argv = command["argv"]
+    assert argv[1] == "launch"
+    assert Path(argv[argv.index("--dataset_config") + 1]) == tmp_path / "outputs/photos/dataset.toml"
+    assert argv[argv.index("--pretrained_model_name_or_path") + 1] == str(tmp_path / "models/unet/flux1-dev.sft")
+    assert "--fp8_base" in argv
+    assert command["cwd"] == str(tmp_path / "outputs/photos")
+    assert "train would not start it now" in err
+    assert "flux1-dev.sft is not here" in err
+    assert not (tmp_path / "outputs").exists()
+    code, out, _ = run("command", photos, "--backend", "builtin", "--name", "a b")
+    assert code == 0
+    assert out.startswith(f"cd {tmp_path}/outputs/a-b\n")
+    assert "  --network_dim 4 \\\n" in out
+
+
+def test_check_says_what_would_stop_the_training(run: Run, run_json: RunJson, photos: Path, tmp_path: Path) -> None:
+    code, found = run_json("check", photos, "--trigger", "x", "--backend", "builtin")
+    assert code == 3
+    assert (found["ready"], found["backend"], found["base_model"], found["pictures"]) == (
+        False,
+        "builtin",
+        "flux-dev",
+        3,
+    )
+    assert {finding["code"] for finding in found["findings"] if finding["severity"] == "error"} == {"model_missing"}
+    code, out, _ = run("check", photos, "--backend", "kohya", "--sd-scripts", tmp_path / "none")
+    assert (code, out) == (4, "")
+    assert run("check", photos, "--backend", "builtin")[1].splitlines()[-1].startswith("would not start: 4 errors")
+
+
 def test_models_tells_what_is_here_and_what_is_missing(run: Run, run_json: RunJson, tmp_path: Path) -> None:
     code, found = run_json("models")
     assert code == 0

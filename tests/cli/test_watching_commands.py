@@ -190,7 +190,7 @@ def launched(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> list[TrainSpec]:
     """`launch` starts the fake trainer's run in place of a real one; the specs it was given."""
     specs: list[TrainSpec] = []
 
-    def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Any) -> RunDirectory:
+    def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Any, sd_scripts: Path | None) -> RunDirectory:
         specs.append(spec)
         narrate("12 pictures")
         found = [

@@ -63,10 +63,13 @@ class BuiltinBackend:
         """
         if (reason := self.available()) is not None:
             raise FluxgymError(f"The built-in trainer cannot run: {reason}", code=ExitCode.MISSING_EXTRA)
-        arguments = _arguments(job)
-        flags.parse(arguments)
+        flags.parse(_arguments(job))
+        return self.would_run(job)
+
+    def would_run(self, job: TrainJob) -> TrainCommand:
+        """That command, not checked."""
         # Python's own safe path: a file of the user's named like a module of ours must not be imported from the folder.
-        argv = (sys.executable, "-P", "-m", "fluxgym_tui.trainer", *arguments)
+        argv = (sys.executable, "-P", "-m", "fluxgym_tui.trainer", *_arguments(job))
         return TrainCommand(argv=argv, env={"PYTHONUNBUFFERED": "1"}, cwd=job.output_dir, log_format="builtin")
 
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
-from fluxgym_tui.backends.kohya.checkout import Checkout, missing_reason
+from fluxgym_tui.backends.kohya.checkout import Checkout, expected_checkout, missing_reason
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.safetensors import read_header
@@ -61,17 +61,21 @@ class KohyaBackend:
         Raises:
             FluxgymError: sd-scripts or accelerate is not here.
         """
-        reason = self.available()
-        if self._checkout is None or reason is not None:
+        if (reason := self.available()) is not None:
             raise FluxgymError(f"kohya cannot train: {reason}", code=ExitCode.MISSING_EXTRA)
+        return self.would_run(job)
+
+    def would_run(self, job: TrainJob) -> TrainCommand:
+        """That command; a checkout or accelerate that is not here is named by where it belongs."""
+        checkout = self._checkout or expected_checkout()
         precision = str(job.flags.get("mixed_precision", "no"))
         argv = (
-            str(self._checkout.accelerate),
+            str(checkout.accelerate or "accelerate"),
             "launch",
             *("--mixed_precision", precision),
             *("--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no"),
             *("--num_cpu_threads_per_process", str(self._threads)),
-            str(self._checkout.script),
+            str(checkout.script),
             *_arguments(job),
         )
         return TrainCommand(argv=argv, env=dict(_ENVIRONMENT), cwd=job.output_dir, log_format="kohya")

@@ -122,6 +122,11 @@ def find_checkout(
     return None
 
 
+def expected_checkout() -> Checkout:
+    """Where the program's own checkout belongs, be it there or not."""
+    return Checkout(bundled("models.yaml").parent / "sd-scripts")
+
+
 def missing_reason(checkout: Checkout | None) -> str | None:
     """Why `checkout` cannot train, with what mends it; None where it can."""
     if checkout is None:
