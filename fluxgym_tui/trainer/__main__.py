@@ -1,5 +1,6 @@
 """`python -m fluxgym_tui.trainer`: train a FLUX LoRA by sd-scripts' flags (docs/trainer.md)."""
 
+import io
 import signal
 import sys
 import traceback
@@ -13,6 +14,8 @@ from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 
 def main(arguments: Sequence[str]) -> int:
     """Train; the exit code is one of those that docs/trainer.md lists. A failure is told as an event and in words."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # captions and file names are not the locale's
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     report = Reporter.from_environment()
     stop = StopRequest()
     stop.listen()

@@ -20,7 +20,7 @@ from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sampler import Sampler
-from fluxgym_tui.trainer.setup import Setup, settle
+from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle
 from fluxgym_tui.trainer.stopping import StopRequest
 
 
@@ -34,6 +34,7 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     started = time.time()
     report.phase("prepare")
     setup = settle(options)
+    make_output_dir(options.output_dir)
     _announce(setup, report)
     conditionings = fill_caches(setup, report=report, stop=stop)
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,19 @@ def _check_resumed(options: TrainerOptions, resumed: TrainState, counts: StepCou
             f"{options.resume} has made {resumed.step} steps, and the training is {counts.total} long.",
             hint="Raise max_train_epochs or max_train_steps to train on.",
         )
+
+
+def make_output_dir(folder: Path) -> None:
+    """Make the folder that the LoRA goes to; FluxgymError where it cannot be written, now and not at the first save."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FluxgymError(
+            f"--output_dir {folder} cannot be written: {error.strerror}",
+            hint="Give a folder of yours on a disk with room.",
+        ) from error
 
 
 def use_all_cores() -> None:

@@ -260,8 +260,9 @@ def test_a_folder_that_cannot_be_written_is_named(
     arguments = arguments_for(dataset, *QUICK, "--max_train_steps", "1", output_dir=tmp_path / "out")
     code, events = run_main(monkeypatch, tmp_path, arguments)
     (problem,) = kinds(events, "problem")
-    assert code == ExitCode.FAILED
-    assert str(tmp_path / "out") in problem["title"]
+    assert code == ExitCode.USAGE
+    assert f"--output_dir {tmp_path / 'out'}" in problem["title"]
+    assert [event["name"] for event in kinds(events, "phase")] == ["prepare"]
 
 
 def test_a_signal_stops_at_the_next_step(dataset: Path, tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_a_signal_stops_at_the_next_step(dataset: Path, tmp_path: Path) -> None:
             trainer.wait()
     assert kinds(read_events(events), "problem") == []
     assert "stopped by SIGTERM" in log.read_text(encoding="utf-8")
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def wait_for_step(events: Path, trainer: "subprocess.Popen[bytes]") -> None:
