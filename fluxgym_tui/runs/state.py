@@ -204,7 +204,7 @@ def _summary(
         outcome=state.value if state.ended else None,
         exit_code=fold.exit_code if told else exit_code,
         reason=fold.reason if told else reason,
-        fix=(fold.problem_fix if fold.problem_attempt == fold.ends else None) if told else fix,
+        fix=_told_fix(fold) if told else fix,
         lora=lora,
         checkpoint=fold.checkpoint,
         sample=fold.sample,
@@ -216,6 +216,11 @@ def _summary(
         trainer_pid=None if found is None or found.child is None else found.child.pid,
         stop_requested=None if request is None or state.ended else request.name,
     )
+
+
+def _told_fix(fold: RunFold) -> str | None:
+    """What the journal advises where the last attempt failed."""
+    return fold.problem_fix if fold.outcome == "failed" and fold.problem_attempt == fold.ends else None
 
 
 def _created(run: RunDirectory) -> float | None:

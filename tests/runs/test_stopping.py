@@ -13,7 +13,8 @@ from fluxgym_tui.runs.stopping import Escalation, Patience, signal_child
 from tests.runs.fake_runs import FakeRun, until
 
 
-def test_a_run_stops_when_asked(fake: FakeRun) -> None:
+def test_a_run_stops_when_asked(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXGYM_STOP_INTERRUPT_S", "30")  # however slow the machine is, the first signal is enough
     fake.start("--wait_at", "3")
     fake.until_step(2)
     request_stop(fake.run)
