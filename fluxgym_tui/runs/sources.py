@@ -103,6 +103,19 @@ class ParsedLog:
         return entries
 
 
+class Both:
+    """Two sources of one child, each with its own order."""
+
+    def __init__(self, first: Source, second: Source) -> None:
+        self._sources = (first, second)
+
+    def pull(self) -> list[Entry]:
+        return [entry for source in self._sources for entry in source.pull()]
+
+    def finish(self) -> list[Entry]:
+        return [entry for source in self._sources for entry in source.finish()]
+
+
 # Loaded by name where used: each parser belongs to its backend, and a supervisor needs at most one of them.
 _PARSERS: dict[LogFormat, tuple[str, str]] = {"kohya": ("fluxgym_tui.backends.kohya.log", "KohyaLog")}
 
@@ -113,4 +126,8 @@ def source_for(log_format: LogFormat, files: ChildFiles, positions: dict[str, in
         return EventsFile(files.events, position=positions.get(files.events.name, 0))
     module, name = _PARSERS[log_format]
     parser: LogParser = getattr(importlib.import_module(module), name)()
-    return ParsedLog(files.log, parser, position=positions.get(files.log.name, 0))
+    log = ParsedLog(files.log, parser, position=positions.get(files.log.name, 0))
+    # Only a trainer whose log is parsed leaves its pictures untold, so only its supervisor loads this.
+    from fluxgym_tui.runs.sample_files import SampleFiles, position_of_samples
+
+    return Both(log, SampleFiles(files.run_dir.parent / "sample", position=position_of_samples(positions)))

@@ -2,7 +2,7 @@
 
 The real ones need gigabytes of models; what is tested is everything around them. Called as accelerate is:
 `accelerate launch [its options] flux_train_network.py [options]`. FAKE_LOG names the recorded log,
-FAKE_EXIT the status; FAKE_LORA is set where a LoRA is saved.
+FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved.
 """
 
 import gzip
@@ -11,9 +11,14 @@ import os
 import sys
 from pathlib import Path
 
+_SMALLEST_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
+
 
 def main() -> int:
-    """Print the log to where sd-scripts prints, and write the LoRA."""
+    """Print the log to where sd-scripts prints, and write what training leaves."""
     words = sys.argv[1:]
     value = {word: words[index + 1] for index, word in enumerate(words[:-1]) if word.startswith("--")}
     output, name = Path(value["--output_dir"]), value["--output_name"]
@@ -22,6 +27,10 @@ def main() -> int:
     if "FAKE_LORA" in os.environ:
         key = "lora_unet_double_blocks_0_img_attn_proj.lora_down.weight"
         header = json.dumps({key: {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 128]}}).encode()
+        for prompt in range(2):
+            picture = output / "sample" / f"{name}_000012_{prompt:02d}_20261122214311_7.png"
+            picture.parent.mkdir(exist_ok=True)
+            picture.write_bytes(_SMALLEST_PNG)
         (output / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(128))
     return int(os.environ["FAKE_EXIT"])
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, StepEvent
+from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent, StepEvent
 from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec, load_spec
@@ -78,6 +78,9 @@ def test_a_run_of_sd_scripts_is_followed_to_its_lora(gym: Workspace, monkeypatch
     assert [event.step for event in steps] == list(range(1, 25))
     assert all(event.time > 0 for event in steps)
     assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [12, 24]
+    samples = [event for event in events if isinstance(event, SampleEvent)]
+    assert [(event.prompt_index, event.step, event.seed) for event in samples] == [(0, 12, 7), (1, 12, 7)]
+    assert all(Path(event.path).is_file() for event in samples)
     saved = load_spec(run.spec)
     assert (saved.backend, saved.training.optimizer_type, saved.training.fp8_base) == ("kohya", "adamw8bit", True)
 
