@@ -47,7 +47,7 @@ def pillow_errors() -> tuple[type[Exception], ...]:
 
     return (
         *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError),
-        *(NotImplementedError, MemoryError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
+        *(RuntimeError, MemoryError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
     )
 
 
