@@ -15,8 +15,8 @@ from fluxgym_tui.trainer.checkpoint import open_lora
 from fluxgym_tui.trainer.flow import FlowBatch, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import create_lora
-from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, clip_gradients
-from fluxgym_tui.trainer.setup import Setup
+from fluxgym_tui.trainer.optim import clip_gradients
+from fluxgym_tui.trainer.setup import Setup, build_optimization
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
 
@@ -38,35 +38,18 @@ class Learner:
         self._model = model
         # Noise and initial weights come from generators of their own: what else draws numbers does not change them.
         self._generator = torch.Generator().manual_seed(setup.seed)
-        self.network_args = network_arguments(options.network_args)
         self.network = create_lora(
             model,
             network_dim=options.network_dim,
             network_alpha=options.network_alpha,
-            network_args=self.network_args,
+            network_args=setup.network_args,
             generator=torch.Generator().manual_seed(setup.seed),
         )
         if options.network_weights is not None:
             weights = open_lora(options.network_weights)
             self.network.load_lora_state(weights.tensors, source=str(options.network_weights))
         self._parameters = list(self.network.parameters())
-        self.optimizer = build_optimizer(
-            self._parameters,
-            optimizer_type=options.optimizer_type,
-            learning_rate=setup.learning_rate,
-            optimizer_args=options.optimizer_args,
-        )
-        self._schedule = build_schedule(
-            self.optimizer,
-            settings=ScheduleSettings(
-                lr_scheduler=options.lr_scheduler,
-                lr_warmup_steps=options.lr_warmup_steps,
-                lr_scheduler_num_cycles=options.lr_scheduler_num_cycles,
-                lr_scheduler_power=options.lr_scheduler_power,
-            ),
-            total_steps=setup.counts.total,
-            learning_rate=setup.learning_rate,
-        )
+        self.optimizer, self._schedule = build_optimization(self._parameters, options, total_steps=setup.counts.total)
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
         if setup.resumed is not None:
             self._restore(setup.resumed)
@@ -135,17 +118,6 @@ class Learner:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def network_arguments(pairs: Sequence[str]) -> dict[str, str]:
-    """`--network_args` as a mapping; FluxgymError where one is not written as `key=value`."""
-    arguments = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise FluxgymError(f"--network_args {pair!r} has no value.", hint="Write it as train_blocks=single.")
-        arguments[key.strip()] = value.strip()
-    return arguments
 
 
 def _not_finite(what: str, step: int) -> FluxgymError:

@@ -152,7 +152,7 @@ def _facts(setup: Setup, learner: Learner, model: Flux, *, started: float) -> Tr
         epochs=setup.counts.epochs,
         total_steps=setup.counts.total,
         network_dim=setup.options.network_dim or DEFAULT_DIM,
-        network_args=learner.network_args,
+        network_args=setup.network_args,
         optimizer=learner.optimizer,
         guidance_embed=model.geometry.guidance_embed,
         datasets=dataset_facts(setup.data.sets),

@@ -3,10 +3,14 @@
 import os
 import secrets
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.modelfiles import ModelFile, read_model_file
@@ -15,6 +19,8 @@ from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_s
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flow import FlowSettings
+from fluxgym_tui.trainer.lora import TRAIN_BLOCKS
+from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule
 from fluxgym_tui.trainer.state import TrainState, read_state
 
 DEFAULT_OUTPUT_NAME = "last"
@@ -38,17 +44,13 @@ class Setup:
     prompts: tuple[SamplePrompt, ...]
     flow: FlowSettings
     t5_tokens: int
+    network_args: dict[str, str]
     resumed: TrainState | None
 
     @property
     def first_step(self) -> int:
         """The number of the step that this process makes first."""
         return 1 if self.resumed is None else self.resumed.step + 1
-
-    @property
-    def learning_rate(self) -> float:
-        """The transformer's."""
-        return self.options.learning_rate if self.options.unet_lr is None else self.options.unet_lr
 
 
 def settle(options: TrainerOptions) -> Setup:
@@ -69,6 +71,8 @@ def settle(options: TrainerOptions) -> Setup:
     )
     if resumed is not None:
         _check_resumed(options, resumed, counts)
+    # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
+    build_optimization([nn.Parameter(torch.zeros(1))], options, total_steps=counts.total)
     prompts = _prompts(options)
     rounds = sample_rounds(
         counts,
@@ -106,6 +110,7 @@ def settle(options: TrainerOptions) -> Setup:
             guidance_scale=options.guidance_scale,
             apply_t5_attn_mask=options.apply_t5_attn_mask,
         ),
+        network_args=network_arguments(options.network_args),
         resumed=resumed,
         t5_tokens=options.t5xxl_max_token_length
         or (T5_TOKENS_DEV if transformer.facts.get("guidance", True) else T5_TOKENS_SCHNELL),
@@ -135,6 +140,43 @@ def _check_resumed(options: TrainerOptions, resumed: TrainState, counts: StepCou
             f"{options.resume} has made {resumed.step} steps, and the training is {counts.total} long.",
             hint="Raise max_train_epochs or max_train_steps to train on.",
         )
+
+
+def build_optimization(
+    parameters: list[nn.Parameter], options: TrainerOptions, *, total_steps: int
+) -> tuple[Optimizer, LambdaLR]:
+    """The optimiser and the schedule that `options` name, for `parameters`. FluxgymError on what is not honoured."""
+    learning_rate = options.learning_rate if options.unet_lr is None else options.unet_lr
+    optimizer = build_optimizer(
+        parameters,
+        optimizer_type=options.optimizer_type,
+        learning_rate=learning_rate,
+        optimizer_args=options.optimizer_args,
+    )
+    settings = ScheduleSettings(
+        lr_scheduler=options.lr_scheduler,
+        lr_warmup_steps=options.lr_warmup_steps,
+        lr_scheduler_num_cycles=options.lr_scheduler_num_cycles,
+        lr_scheduler_power=options.lr_scheduler_power,
+    )
+    return optimizer, build_schedule(optimizer, settings=settings, total_steps=total_steps, learning_rate=learning_rate)
+
+
+def network_arguments(pairs: Sequence[str]) -> dict[str, str]:
+    """`--network_args` as a mapping; FluxgymError where one is not written as `key=value` or is not honoured."""
+    arguments = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise FluxgymError(f"--network_args {pair!r} has no value.", hint="Write it as train_blocks=single.")
+        arguments[key.strip()] = value.strip()
+    for key, value in arguments.items():
+        if key != "train_blocks" or value not in TRAIN_BLOCKS:
+            raise FluxgymError(
+                f"--network_args {key}={value} is not honoured by the built-in trainer.",
+                hint=f"It honours train_blocks={'|'.join(TRAIN_BLOCKS)}. Leave others out, or use the kohya backend.",
+            )
+    return arguments
 
 
 def make_output_dir(folder: Path) -> None:

@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.trainer.__main__ import main
 from fluxgym_tui.trainer.checkpoint import open_lora
-from fluxgym_tui.trainer.learner import Learner, network_arguments
+from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.loop import updates
 from fluxgym_tui.trainer.report import Reporter
-from fluxgym_tui.trainer.setup import settle
+from fluxgym_tui.trainer.setup import network_arguments, settle
 from tests.trainer.trainer_options import (
     QUICK,
     arguments_for,
@@ -235,14 +235,26 @@ def test_samples_that_find_no_memory_do_not_end_the_training(
         ({"--dataset_config": "gone.toml"}, "gone.toml"),
         ({"--sample_prompts": "gone.txt"}, "gone.txt"),
         ({"--network_args": "train_blocks"}, "train_blocks"),
+        ({"--optimizer_args": "speed=3"}, "speed"),
+        ({"--lr_warmup_steps": "5"}, "lr_warmup_steps"),
     ],
-    ids=["no model", "wrong encoder", "wrong model", "no dataset", "no prompts", "no value"],
+    ids=[
+        "no model",
+        "wrong encoder",
+        "wrong model",
+        "no dataset",
+        "no prompts",
+        "no value",
+        "no such argument",
+        "no effect",
+    ],
 )
 def test_what_cannot_be_used_is_named_at_once(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: dict[str, str], words: str
 ) -> None:
     arguments = arguments_for(dataset, *QUICK, "--max_train_steps", "1", "--sample_prompts", os.devnull,
-                              "--network_args", "train_blocks=all", output_dir=tmp_path / "out")  # fmt: skip
+                              "--network_args", "train_blocks=all", "--optimizer_args", "eps=1e-8",
+                              "--lr_warmup_steps", "0", output_dir=tmp_path / "out")  # fmt: skip
     models = Path(arguments[arguments.index("--ae") + 1]).parent
     for flag, value in replaced.items():
         arguments[arguments.index(flag) + 1] = value.format(models=models)
@@ -310,6 +322,7 @@ def test_nothing_of_a_file_steers_the_terminal() -> None:
 
 
 def test_network_arguments_are_pairs() -> None:
-    assert network_arguments(["train_blocks=single", "a = b=c"]) == {"train_blocks": "single", "a": "b=c"}
-    with pytest.raises(FluxgymError, match="train_blocks"):
-        network_arguments(["train_blocks"])
+    assert network_arguments(["train_blocks = single"]) == {"train_blocks": "single"}
+    for wrong in ("train_blocks", "train_blocks=none", "loraplus_lr_ratio=4"):
+        with pytest.raises(FluxgymError, match=wrong):
+            network_arguments([wrong])
