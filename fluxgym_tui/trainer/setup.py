@@ -195,7 +195,8 @@ def make_output_dir(folder: Path) -> None:
 def use_all_cores() -> None:
     """Compute on every core this process may use, unless OMP_NUM_THREADS says otherwise."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(ours or 1)
 
 
 def _model_files(options: TrainerOptions) -> ModelFile:

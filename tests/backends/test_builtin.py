@@ -75,6 +75,12 @@ def test_the_command_is_what_the_trainer_reads(tmp_path: Path) -> None:
     assert options.mixed_precision == "bf16"
 
 
+def test_the_threads_given_are_those_that_compute(tmp_path: Path) -> None:
+    wanted = job(tmp_path, FLUXGYM_16G)
+    assert BuiltinBackend(threads=3).command(wanted).env["OMP_NUM_THREADS"] == "3"
+    assert "OMP_NUM_THREADS" not in BuiltinBackend().command(wanted).env
+
+
 def test_a_flag_that_is_not_honoured_is_named(tmp_path: Path) -> None:
     wanted = job(tmp_path, FLUXGYM_16G | {"fp8_base": True, "learning_rat": 1e-4})
     backend = BuiltinBackend()

@@ -19,6 +19,10 @@ class BuiltinBackend:
 
     name = "builtin"
 
+    def __init__(self, *, threads: int | None = None) -> None:
+        """`threads` is how many threads compute; None leaves it to the trainer, which knows of no container's quota."""
+        self._threads = threads
+
     def available(self) -> str | None:
         """None where the packages that train are installed, else which are not and the command that adds them."""
         missing = [module for module in NEEDED_MODULES if importlib.util.find_spec(module) is None]
@@ -70,7 +74,10 @@ class BuiltinBackend:
         """That command, not checked."""
         # Python's own safe path: a file of the user's named like a module of ours must not be imported from the folder.
         argv = (sys.executable, "-P", "-m", "fluxgym_tui.trainer", *_arguments(job))
-        return TrainCommand(argv=argv, env={"PYTHONUNBUFFERED": "1"}, cwd=job.output_dir, log_format="builtin")
+        env = {"PYTHONUNBUFFERED": "1"}
+        if self._threads is not None:
+            env["OMP_NUM_THREADS"] = str(self._threads)
+        return TrainCommand(argv=argv, env=env, cwd=job.output_dir, log_format="builtin")
 
 
 def _model_paths(job: TrainJob) -> tuple[tuple[str, Path | None], ...]:
