@@ -1,7 +1,7 @@
 """The plan of a spec: its folders scanned, its settings mended where FLUX needs it, its steps counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fluxgym_tui.base.findings import Finding
@@ -18,6 +18,10 @@ from fluxgym_tui.plan.from_spec import bucket_settings
 from fluxgym_tui.plan.parts import PlanDataset, PlanImage, PlanSubset
 from fluxgym_tui.plan.planning import TrainPlan, make_plan
 from fluxgym_tui.plan.sizes import FluxShape, lora_file_bytes
+
+# Of one folder among several these say too much; the plan says them of all folders together.
+_SAID_OF_ALL_FOLDERS = frozenset({"no_pictures", "one_picture"})
+_NAMED_REJECTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
     )
     sources = stage_sources(spec)
     scans = tuple(scan(source.folder) for source in sources)
-    found = [problem for result in scans for problem in result.problems]
+    found = [one for result in scans for one in result.problems if one.code not in _SAID_OF_ALL_FOLDERS]
     subsets = tuple(
         PlanSubset(
             images=_plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only),
@@ -100,7 +104,22 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
         ),
         findings=[*mended, *found],
     )
+    plan = replace(plan, findings=tuple(_with_what_is_there(finding, sources, scans) for finding in plan.findings))
     return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan)
+
+
+def _with_what_is_there(finding: Finding, sources: Sequence[StageSource], scans: Sequence[ScanResult]) -> Finding:
+    """Where there is nothing to train: the finding, telling what was found in its place and why it will not do."""
+    if finding.code != "no_pictures":
+        return finding
+    rejected = [one for result in scans for one in result.rejected]
+    named = ", ".join(f"{one.path.name}: {one.reason}" for one in rejected[:_NAMED_REJECTS])
+    more = f" and {len(rejected) - _NAMED_REJECTS:,} more" if len(rejected) > _NAMED_REJECTS else ""
+    return replace(
+        finding,
+        path=str(sources[0].folder),
+        detail=f"not trained: {named}{more}" if rejected else finding.detail,
+    )
 
 
 def error_summary(errors: list[Finding]) -> str:

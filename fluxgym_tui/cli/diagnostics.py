@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from fluxgym_tui.base.errors import FluxgymError
@@ -62,5 +63,6 @@ def _indented(text: str) -> str:
 def _write(text: str) -> None:
     if sys.stderr is None:
         return
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a terminal that is gone must not end what is done
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

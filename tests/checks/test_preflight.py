@@ -6,10 +6,12 @@ import pytest
 from PIL import Image
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.checks.spec_plan import plan_spec
 from fluxgym_tui.config.specfile import build_spec
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.machine.sessions import Detachment
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +68,10 @@ def test_no_picture_and_only_broken_ones_stop_the_training_with_a_clear_word(tmp
         spec = build_spec({"name": "X", "trigger": "xx", "base_model": "tiny-flux", "dataset": {"path": folder}})
         ready = preflight(spec, workspace=Workspace(tmp_path / "ws"))
         assert ready.plan.plan.steps.total is None
-        assert ready.errors
+        (said,) = [finding for finding in ready.findings if finding.code == "no_pictures"]
+        assert said.path == str(folder)
+        assert (said.detail is not None) is (folder == broken)
+    assert said.detail == "not trained: a.png: the picture is cut off: its end is missing, b.jpg: the file is empty"
 
 
 def test_a_folder_that_is_missing_is_an_error_with_its_path(tmp_path: Path) -> None:
@@ -85,3 +90,15 @@ def test_the_disk_that_loras_take_follows_rank_and_precision(tmp_path: Path) -> 
     assert 1.9 < full / half < 2.0
     # Two files of rank 4 over the 304 linears of FLUX.1.
     assert 38.0e6 < half < 39.0e6
+
+
+def test_a_machine_that_ends_runs_with_their_login_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _picture(tmp_path / "photos/a.png", (600, 400))
+    spec = build_spec(
+        {"name": "X", "trigger": "xx", "base_model": "tiny-flux", "dataset": {"path": tmp_path / "photos"}}
+    )
+    finding = Finding(code="logout_ends_run", severity=Severity.WARNING, title="it ends")
+    monkeypatch.setattr("fluxgym_tui.checks.preflight.detachment", lambda: Detachment(finding=finding))
+    assert finding in preflight(spec, workspace=Workspace(tmp_path / "ws")).findings
