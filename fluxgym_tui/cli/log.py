@@ -9,7 +9,6 @@ from pathlib import Path
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run, whole_number
-from fluxgym_tui.cli.stop import ALIVE
 from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import find_run
@@ -102,7 +101,7 @@ def _growing(path: Path, run: RunDirectory) -> Iterator[bytes]:
     """What is in the log and what comes, until the run is over and its last byte was read."""
     offset = 0
     while True:
-        over = read_state(run).state not in ALIVE  # asked first: what was printed before the end is still read below
+        over = read_state(run).state.ended  # asked first: what was printed before the end is still read below
         for chunk in _chunks(path, offset=offset):
             offset += len(chunk)
             yield chunk

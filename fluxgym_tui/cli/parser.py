@@ -32,6 +32,7 @@ class CommandParser(argparse.ArgumentParser):
             formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
+        self.color = False  # from Python 3.14 on argparse would colour its help; ours goes through Output
         self.example = ""
 
     def show(self, *, description: str, example: str) -> None:

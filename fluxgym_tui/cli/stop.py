@@ -10,8 +10,6 @@ from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.state import read_state
 
-ALIVE = frozenset({"queued", "starting", "running", "stopping"})
-
 
 def configure(parser: CommandParser) -> None:
     """Set the options of `stop`."""
@@ -29,7 +27,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Put the request, and say what becomes of it."""
     found = find_run(workspace_of(args).root / "outputs", args.run)
     before = read_state(found)
-    asked = before.state in ALIVE
+    asked = not before.state.ended
     if asked:
         request_stop(found, at_checkpoint=args.at_checkpoint)
     if args.json:
