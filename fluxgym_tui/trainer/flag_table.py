@@ -40,6 +40,14 @@ def int_or_float(text: str) -> int | float:
     return int(value) if value >= 1 and value.is_integer() and not text.endswith("%") else value
 
 
+def resolution(text: str) -> str:
+    """`text` where it is a resolution: `512`, or width and height as `768,1024`."""
+    sides = [int(side) for side in text.split(",")]
+    if not 1 <= len(sides) <= 2 or min(sides) < 1:
+        raise ValueError(text)
+    return text
+
+
 def _takes(
     name: str,
     read: Callable[[str], FlagScalar],
@@ -71,7 +79,7 @@ _HONOURED = (
     _takes("output_name", str, None, "`last` where not given, as in sd-scripts"),
     # pictures
     _takes("dataset_config", Path, None, "sd-scripts' TOML", required=True),
-    _takes("resolution", str, None, f"`W,H` or one number, {_FALLBACK}"),
+    _takes("resolution", resolution, None, f"`W,H` or one number, {_FALLBACK}"),
     _takes("train_batch_size", int, 1, _FALLBACK),
     _switch("enable_bucket", _FALLBACK),
     _takes("min_bucket_reso", int, 256, _FALLBACK),

@@ -1,6 +1,7 @@
 """The built-in trainer's command line: sd-scripts' flags, read and checked. Imports no torch."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import count
-from fluxgym_tui.trainer.flag_table import FLAGS, Flag, FlagResult, FlagScalar, Status
+from fluxgym_tui.trainer.flag_table import FLAGS, Flag, FlagResult, FlagScalar, Status, resolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +207,13 @@ def _one(flag: Flag, text: str) -> FlagScalar:
     try:
         value = flag.read(text)
     except ValueError:
-        kind = {int: "a whole number", float: "a number"}.get(flag.read, "a number")  # type: ignore[call-overload]
-        raise _Wrong(f"{text!r} is not {kind}", "Correct the value.") from None
+        raise _Wrong(f"{text!r} is not {_MEANT.get(flag.read, 'a number')}", "Correct the value.") from None
     if isinstance(value, (int, float)) and not _in_range(flag, value):
         raise _Wrong(f"{text} is out of its range", _RANGES[flag.name].words)
     return value
+
+
+_MEANT: dict[object, str] = {int: "a whole number", resolution: "one side or width,height in pixels"}
 
 
 def _any_case(flag: Flag, choice: str, text: str) -> bool:
@@ -221,10 +224,12 @@ def _any_case(flag: Flag, choice: str, text: str) -> bool:
 class _Range:
     least: float
     words: str
+    most: float = math.inf
 
 
 _AT_LEAST_ONE = _Range(1, "Give 1 or more.")
 _NOT_NEGATIVE = _Range(0, "Give 0 or more.")
+_SEED = _Range(0, "Give a whole number from 0 to 4294967295.", 2**32 - 1)
 _RANGES: Mapping[str, _Range] = dict.fromkeys(
     (
         "train_batch_size", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "vae_batch_size",
@@ -235,18 +240,18 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
     _AT_LEAST_ONE,
 ) | dict.fromkeys(
     (
-        "max_data_loader_n_workers", "seed", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
+        "max_data_loader_n_workers", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
         "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
         "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
     ),
     _NOT_NEGATIVE,
-)  # fmt: skip
+) | {"seed": _SEED}  # fmt: skip
 
 
 def _in_range(flag: Flag, value: float) -> bool:
     """Whether `value` makes sense; NaN never does."""
     limits = _RANGES.get(flag.name)
-    return value >= limits.least if limits is not None else value == value  # noqa: PLR0124 - NaN is not itself
+    return not math.isnan(value) if limits is None else limits.least <= value <= limits.most
 
 
 def _missing(values: Mapping[str, FlagResult]) -> list[FlagProblem]:

@@ -244,4 +244,11 @@ def _prompts(options: TrainerOptions) -> list[SamplePrompt]:
         raise FluxgymError(
             f"--sample_prompts {path} cannot be read: {error}", hint="Check the path; the file is UTF-8 text."
         ) from error
-    return [parse_prompt(line) for line in prompt_lines(text)]
+    prompts = [parse_prompt(line) for line in prompt_lines(text)]
+    for prompt in prompts:
+        if prompt.seed is not None and prompt.seed >= 2**64:
+            raise FluxgymError(
+                f"{path}: the seed of {prompt.text!r} is too large: {prompt.seed}.",
+                hint="Give --d a number below 2^64.",
+            )
+    return prompts

@@ -265,6 +265,13 @@ def test_what_cannot_be_used_is_named_at_once(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_seed_that_no_generator_takes_is_named(dataset: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(f"a cat --d {2**64}\n", encoding="utf-8")
+    with pytest.raises(FluxgymError, match="too large"):
+        settle(options_for(dataset, "--sample_prompts", str(prompts), "--sample_at_first"))
+
+
 def test_a_folder_that_cannot_be_written_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
