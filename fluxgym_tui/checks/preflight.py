@@ -19,6 +19,7 @@ from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
+from fluxgym_tui.machine.sessions import detachment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,7 @@ def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None 
     if files is not None:
         findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))
     findings += _after_findings(resolved)
-    if plan.pictures == 0 and not blocking(findings):
-        findings.append(_nothing_to_train(resolved.dataset.path))
+    findings += _login_findings()
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
     return Preflight(
         spec=resolved,
@@ -128,6 +128,12 @@ def _after_findings(spec: TrainSpec) -> list[Finding]:
     ]
 
 
+def _login_findings() -> list[Finding]:
+    """What may end the run when the user logs out, where the system is set so and there is no way around it."""
+    finding = detachment().finding
+    return [] if finding is None else [finding]
+
+
 def _backend_findings(backend: Backend) -> list[Finding]:
     reason = backend.available()
     if reason is None:
@@ -149,13 +155,3 @@ def _model_findings(model: ModelEntry, found: ModelFiles | tuple[MissingFile, ..
         )
         for missing in found
     ]
-
-
-def _nothing_to_train(folder: Path) -> Finding:
-    return Finding(
-        code="no_pictures",
-        severity=Severity.ERROR,
-        title="there is no picture that can be trained",
-        fix="put .jpg, .png or .webp pictures into the folder; `fluxgym-tui scan` says what is wrong with those there",
-        path=str(folder),
-    )
