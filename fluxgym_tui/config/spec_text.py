@@ -52,7 +52,7 @@ COMMENTS: dict[str, str] = {
     "after.notify": "names of channels in settings.yaml",
     "after.command": "a shell command to run at the end",
 }
-_GROUPS = ("dataset", "training", "samples", "after")
+GROUPS = ("dataset", "training", "samples", "after")
 _HEADS = {
     "dataset": "The pictures and how they are fitted.",
     "training": "sd-scripts' own names.",
@@ -66,7 +66,7 @@ def write_spec(data: Mapping[str, Any], *, comments: bool) -> str:
     """The YAML of `data`, a spec's keys in nested dicts, in their order; UTF-8, one key a line."""
     lines: list[str] = []
     for key, value in data.items():
-        if key in _GROUPS:
+        if key in GROUPS:
             if comments:
                 lines += ["", f"# {_HEADS[key]}"]
             lines.append(f"{key}:")
@@ -85,12 +85,12 @@ def _entry(route: str, name: str, value: Any, indent: str, comments: bool) -> li
     if isinstance(value, Mapping) and value:
         body = [
             f"{indent}{name}:",
-            *(f"{indent}  {write_scalar(str(key))}: {_inline(item)}" for key, item in value.items()),
+            *(f"{indent}  {write_scalar(str(key))}: {inline(item)}" for key, item in value.items()),
         ]
     elif isinstance(value, list) and value and (isinstance(value[0], Mapping) or len(value) > 2 or _long(value)):
-        body = [f"{indent}{name}:", *(f"{indent}  - {_inline(item)}" for item in value)]
+        body = [f"{indent}{name}:", *(f"{indent}  - {inline(item)}" for item in value)]
     else:
-        body = [f"{indent}{name}: {_inline(value)}"]
+        body = [f"{indent}{name}: {inline(value)}"]
     if comment is None:
         return body
     if len(body) == 1 and len(body[0]) < _COMMENT_COLUMN:
@@ -102,9 +102,10 @@ def _long(value: list[Any]) -> bool:
     return any(isinstance(item, str) and len(item) > 12 for item in value)
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
+    """`value` as YAML on one line: a scalar, or a list or group in brackets."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{write_scalar(str(key))}: {_inline(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{write_scalar(str(key))}: {inline(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_inline(item) for item in value) + "]"
+        return "[" + ", ".join(inline(item) for item in value) + "]"
     return write_scalar(str(value) if isinstance(value, Path) else value)
