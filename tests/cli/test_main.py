@@ -37,6 +37,19 @@ def test_the_light_commands_import_nothing_heavy(argv: Sequence[str], tmp_path: 
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_every_command_is_there_in_a_light_installation() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'numpy', 'transformers', 'safetensors', 'tokenizers', 'accelerate', 'sentencepiece'):\n"
+        "    sys.modules[name] = None\n"
+        "from fluxgym_tui.cli.main import COMMANDS, load\n"
+        "for name in COMMANDS:\n"
+        "    load(name)\n"
+        "print('textual' in sys.modules)"
+    )
+    assert _python(code).stdout == "False\n"
+
+
 def test_version_and_first_steps(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"fluxgym-tui {__version__}\n"
