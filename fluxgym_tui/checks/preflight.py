@@ -55,7 +55,7 @@ def resolve(
         FluxgymError: the base model is unknown, or `sd_scripts` is no checkout.
     """
     model = find_model(spec.base_model, load_models(workspace=workspace.root))
-    backend: Backend = BuiltinBackend()
+    backend: Backend = BuiltinBackend(threads=thread_count())
     if spec.backend == "kohya" or (spec.backend == "auto" and not model.bundled):
         checkout = find_checkout(given=sd_scripts, workspace=workspace.root)
         kohya = KohyaBackend(checkout, threads=thread_count())
