@@ -96,6 +96,7 @@ def render(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True)
     short = min(width, height)
     if resize > 0 and short != resize and not (downscale_only and short < resize):
         picture = picture.resize((width * resize // short, height * resize // short), Image.Resampling.LANCZOS)
+    picture.info = {}  # the old profile and orientation would be written along
     buffer = io.BytesIO()
     if copy_extension(image) == ".jpg":
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
