@@ -14,7 +14,7 @@ from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, read_plan, writ
 from fluxgym_tui.runs.directory import ChildFiles, create
 from fluxgym_tui.runs.journal import Entry
 from fluxgym_tui.runs.outcome import Facts, judge, last_words
-from fluxgym_tui.runs.sources import EventsFile, ParsedLog, source_for
+from fluxgym_tui.runs.sources import Both, EventsFile, ParsedLog, source_for
 from fluxgym_tui.runs.verify import LoraVerdict, verify_lora
 from tests.runs.fake_trainer import write_safetensors
 
@@ -234,5 +234,17 @@ def test_each_backend_has_its_source(tmp_path: Path) -> None:
     files = ChildFiles(tmp_path, "train", 1)
     assert isinstance(source_for("builtin", files, {}), EventsFile)
     kohya = source_for("kohya", files, {})
-    assert isinstance(kohya, ParsedLog)
+    assert isinstance(kohya, Both)
     assert kohya.pull() == []
+
+
+def test_two_sources_of_one_child_keep_their_own_order_and_place(tmp_path: Path) -> None:
+    names = ("a.jsonl", "b.jsonl")
+    for name in names:
+        steps = [StepEvent(time=1.0, step=step).to_line() for step in (1, 2)]
+        (tmp_path / name).write_text("".join(steps), encoding="ascii")
+    both = Both(*(EventsFile(tmp_path / name) for name in names))
+    entries = both.pull()
+    assert [entry.origin for entry in entries] == ["a.jsonl"] * 2 + ["b.jsonl"] * 2
+    assert [entry.position for entry in entries[:2]] == [entry.position for entry in entries[2:]]
+    assert both.pull() == both.finish() == []
