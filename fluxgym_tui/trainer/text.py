@@ -19,6 +19,7 @@ CLIP_TOKENS = 77
 CLIP_HEAD_DIM = 64
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 T5_TOKENIZER = "google/t5-v1_1-xxl"
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "spiece.model")  # one of them is in every tokenizer's folder
 CLIP_HINT = "Use clip_l.safetensors of comfyanonymous/flux_text_encoders."
 T5_HINT = "Use t5xxl_fp16.safetensors of comfyanonymous/flux_text_encoders."
 
@@ -86,11 +87,16 @@ def load_text_encoders(
     another kind, and where a tokenizer is neither on disk nor to be had.
     """
     clip, eos_token_id = _load_clip(Path(clip_l), dtype=dtype, device=device)
+    t5 = _load_t5(Path(t5xxl), dtype=dtype, device=device)
+    clip_tokenizer = _load_tokenizer("CLIPTokenizerFast", CLIP_TOKENIZER, tokenizer_cache_dir)
+    t5_tokenizer = _load_tokenizer("T5TokenizerFast", T5_TOKENIZER, tokenizer_cache_dir)
+    _check_vocabulary(clip_tokenizer, clip, path=Path(clip_l))
+    _check_vocabulary(t5_tokenizer, t5, path=Path(t5xxl))
     return TextEncoders(
         clip=clip,
-        t5=_load_t5(Path(t5xxl), dtype=dtype, device=device),
-        clip_tokenizer=_load_tokenizer("CLIPTokenizerFast", CLIP_TOKENIZER, tokenizer_cache_dir),
-        t5_tokenizer=_load_tokenizer("T5TokenizerFast", T5_TOKENIZER, tokenizer_cache_dir),
+        t5=t5,
+        clip_tokenizer=clip_tokenizer,
+        t5_tokenizer=t5_tokenizer,
         max_tokens=max_tokens,
         eos_token_id=eos_token_id,
     )
@@ -244,21 +250,40 @@ def _load_tokenizer(kind: str, name: str, cache_dir: Path | None) -> Any:
     """The tokenizer of that transformers class, from sd-scripts' folder for it or from the hub."""
     import transformers  # takes seconds: only where captions are encoded
 
-    tokenizer_class = getattr(transformers, kind)
     folder = tokenizer_folder(Path(cache_dir), name) if cache_dir is not None else None
-    source = str(folder) if folder is not None and folder.is_dir() else name
+    kept = folder is not None and any((folder / file).is_file() for file in VOCABULARY_FILES)
     try:
-        tokenizer = tokenizer_class.from_pretrained(source)
+        # transformers makes an empty tokenizer, without a word, where it finds no files: so they are fetched first
+        source = str(folder) if kept else _fetch_tokenizer(name)
+        tokenizer = getattr(transformers, kind).from_pretrained(source)
     except (OSError, ValueError) as error:
-        where = f"from {folder}" if source != name else f"{name} from the Hugging Face hub"
+        where = f"from {folder}" if kept else f"{name} from the Hugging Face hub"
         raise FluxgymError(
-            f"A tokenizer cannot be loaded {where}: {str(error).splitlines()[0]}",
+            f"A tokenizer cannot be loaded {where}: {str(error).strip().splitlines()[0]}",
             hint=f"Go online once, or give --tokenizer_cache_dir a folder that has {name.replace('/', '_')}/ in it.",
             code=ExitCode.FAILED,
         ) from error
-    if folder is not None and source == name:
+    if folder is not None and not kept:
         tokenizer.save_pretrained(str(folder))
     return tokenizer
+
+
+def _fetch_tokenizer(name: str) -> str:
+    """The folder of a hub repository's tokenizer files, downloaded where they are not there yet; OSError offline."""
+    from huggingface_hub import snapshot_download  # slow to import, and not needed where the files are kept
+
+    patterns = [*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]
+    return snapshot_download(name, allow_patterns=patterns)
+
+
+def _check_vocabulary(tokenizer: Any, encoder: nn.Module, *, path: Path) -> None:
+    """FluxgymError where the tokenizer has more tokens than the encoder in `path` knows."""
+    known = next(module.num_embeddings for module in encoder.modules() if isinstance(module, nn.Embedding))
+    if len(tokenizer) > known:
+        raise FluxgymError(
+            f"{path} knows {known} tokens, and its tokenizer has {len(tokenizer)}: they do not belong together.",
+            hint="Give --tokenizer_cache_dir the folder of this encoder's own tokenizers, or leave it out for FLUX's.",
+        )
 
 
 def _tokenize(tokenizer: Any, captions: Sequence[str], *, length: int) -> Mapping[str, Tensor]:
