@@ -10,7 +10,6 @@ theta 10000.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.trainer.linear import Linear
 
 EPS = 1e-6
 EMBEDDING_CHANNELS = 256  # of the sinusoidal time and guidance embeddings
@@ -66,22 +66,6 @@ class FluxGeometry:
         return self.hidden_size // self.head_dim
 
 
-class AdaptableLinear(nn.Linear):
-    """A linear layer that an adapter may add to: `adapter(x, y)` gets its input and output and returns the new output.
-
-    The adapter is a plain function, not a module: parameters and state of the base model stay the base model's.
-    """
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        self.adapter: Callable[[Tensor, Tensor], Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
-        y = F.linear(x, self.weight, self.bias)
-        return y if self.adapter is None else self.adapter(x, y)
-
-
 def timestep_embedding(t: Tensor) -> Tensor:
     """Sinusoids of `t` (B,) in 0..1, scaled to 0..1000 -> (B, 256), cosines first, float32."""
     half = EMBEDDING_CHANNELS // 2
@@ -90,8 +74,8 @@ def timestep_embedding(t: Tensor) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
-def rotary(ids: Tensor, axes_dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles of positions `ids` (B, L, axes), each (B, 1, L, D/2) in float32.
+def rotary(ids: Tensor, axes_dim: tuple[int, ...]) -> Tensor:
+    """The turns of positions `ids` (B, L, axes), as complex numbers cos + i sin: (B, 1, L, D/2), complex64.
 
     The angles are made in float64: rows and columns of large pictures times high frequencies need it.
     """
@@ -100,13 +84,16 @@ def rotary(ids: Tensor, axes_dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         frequencies = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64, device=ids.device) / width)
         angles.append(ids[..., axis, None].double() * frequencies)
     angle = torch.cat(angles, dim=-1)[:, None]
-    return angle.cos().float(), angle.sin().float()
+    return torch.complex(angle.cos().float(), angle.sin().float())
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn neighbouring pairs of channels of `x` (B, H, L, D) by the rotary angles, in float32; the dtype stays."""
-    a, b = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+def rotate(x: Tensor, rope: Tensor) -> Tensor:
+    """Turn neighbouring pairs of channels of `x` (B, H, L, D) by `rope`, in float32; the dtype stays.
+
+    A pair is taken as one complex number: one product, many times faster than cosines and sines of halves.
+    """
+    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * rope).flatten(-2).to(x.dtype)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -124,8 +111,8 @@ class Embedder(nn.Module):
 
     def __init__(self, in_dim: int, hidden_size: int) -> None:
         super().__init__()
-        self.in_layer = nn.Linear(in_dim, hidden_size)
-        self.out_layer = nn.Linear(hidden_size, hidden_size)
+        self.in_layer = Linear(in_dim, hidden_size)
+        self.out_layer = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_dim) -> (B, C)."""
@@ -160,7 +147,7 @@ class Modulation(nn.Module):
     def __init__(self, hidden_size: int, parts: int) -> None:
         super().__init__()
         self.parts = parts
-        self.lin = AdaptableLinear(hidden_size, parts * hidden_size)
+        self.lin = Linear(hidden_size, parts * hidden_size)
 
     def forward(self, activated_vec: Tensor) -> tuple[Tensor, ...]:
         """silu(vec) (B, C) -> `parts` tensors (B, 1, C)."""
@@ -173,9 +160,9 @@ class StreamAttention(nn.Module):
     def __init__(self, geometry: FluxGeometry) -> None:
         super().__init__()
         self.head_dim = geometry.head_dim
-        self.qkv = AdaptableLinear(geometry.hidden_size, 3 * geometry.hidden_size)
+        self.qkv = Linear(geometry.hidden_size, 3 * geometry.hidden_size)
         self.norm = QueryKeyNorm(geometry.head_dim)
-        self.proj = AdaptableLinear(geometry.hidden_size, geometry.hidden_size)
+        self.proj = Linear(geometry.hidden_size, geometry.hidden_size)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, L, C) -> normed queries, normed keys and values, each (B, H, L, D)."""
@@ -188,12 +175,12 @@ def split_heads(qkv: Tensor, *, norm: QueryKeyNorm, head_dim: int) -> tuple[Tens
     return norm.query_norm(q).to(v.dtype), norm.key_norm(k).to(v.dtype), v
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, rope: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, *, rope: Tensor, mask: Tensor | None) -> Tensor:
     """Attention over all tokens with rotary positions: three (B, H, L, D) -> (B, L, C).
 
     `mask` (B, 1, 1, L) is true where keys count.
     """
-    y = F.scaled_dot_product_attention(rotate(q, *rope), rotate(k, *rope), v, attn_mask=mask)
+    y = F.scaled_dot_product_attention(rotate(q, rope), rotate(k, rope), v, attn_mask=mask)
     return y.transpose(1, 2).flatten(2)
 
 
@@ -205,17 +192,13 @@ class DoubleBlock(nn.Module):
         size, mlp_size = geometry.hidden_size, geometry.mlp_size
         self.img_mod = Modulation(size, 6)
         self.img_attn = StreamAttention(geometry)
-        self.img_mlp = nn.Sequential(
-            AdaptableLinear(size, mlp_size), nn.GELU(approximate="tanh"), AdaptableLinear(mlp_size, size)
-        )
+        self.img_mlp = nn.Sequential(Linear(size, mlp_size), nn.GELU(approximate="tanh"), Linear(mlp_size, size))
         self.txt_mod = Modulation(size, 6)
         self.txt_attn = StreamAttention(geometry)
-        self.txt_mlp = nn.Sequential(
-            AdaptableLinear(size, mlp_size), nn.GELU(approximate="tanh"), AdaptableLinear(mlp_size, size)
-        )
+        self.txt_mlp = nn.Sequential(Linear(size, mlp_size), nn.GELU(approximate="tanh"), Linear(mlp_size, size))
 
     def forward(
-        self, img: Tensor, txt: Tensor, activated_vec: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None
+        self, img: Tensor, txt: Tensor, activated_vec: Tensor, rope: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """img (B, I, C), txt (B, T, C), silu(vec) (B, C) -> the same two streams."""
         img_shift1, img_scale1, img_gate1, img_shift2, img_scale2, img_gate2 = self.img_mod(activated_vec)
@@ -242,12 +225,12 @@ class SingleBlock(nn.Module):
         size, mlp_size = geometry.hidden_size, geometry.mlp_size
         self.head_dim = geometry.head_dim
         self.split_sizes = [3 * size, mlp_size]
-        self.linear1 = AdaptableLinear(size, 3 * size + mlp_size)
-        self.linear2 = AdaptableLinear(size + mlp_size, size)
+        self.linear1 = Linear(size, 3 * size + mlp_size)
+        self.linear2 = Linear(size + mlp_size, size)
         self.norm = QueryKeyNorm(geometry.head_dim)
         self.modulation = Modulation(size, 3)
 
-    def forward(self, x: Tensor, activated_vec: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, activated_vec: Tensor, rope: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, L, C), silu(vec) (B, C) -> (B, L, C)."""
         shift, scale, gate = self.modulation(activated_vec)
         qkv, mlp = torch.split(self.linear1(modulate(x, shift, scale)), self.split_sizes, dim=-1)
@@ -260,8 +243,8 @@ class FinalLayer(nn.Module):
 
     def __init__(self, geometry: FluxGeometry) -> None:
         super().__init__()
-        self.linear = nn.Linear(geometry.hidden_size, geometry.out_channels)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(geometry.hidden_size, 2 * geometry.hidden_size))
+        self.linear = Linear(geometry.hidden_size, geometry.out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(geometry.hidden_size, 2 * geometry.hidden_size))
 
     def forward(self, x: Tensor, vec: Tensor) -> Tensor:
         """x (B, I, C), vec (B, C) -> (B, I, out_channels)."""

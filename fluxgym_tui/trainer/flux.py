@@ -6,6 +6,7 @@ Shapes: B batch, T text tokens, I image tokens, L = T + I, C hidden size.
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.blocks import (
@@ -26,17 +27,30 @@ from fluxgym_tui.trainer.blocks import (
     rotary,
     timestep_embedding,
 )
+from fluxgym_tui.trainer.linear import Linear
 
 __all__ = ["Flux", "FluxGeometry", "load_flux"]
 
 PREFIX = "model.diffusion_model."  # of checkpoints that were saved with the whole pipeline around them
 FLUX1_AXES = (16, 56, 56)
 
+# What checkpointing keeps beside a block's input: attention's output, small to keep and slow to compute again.
+_KEPT = [
+    getattr(torch.ops.aten, name).default
+    for name in (
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+    )
+]
+
 
 class Flux(nn.Module):
     """The transformer. A fresh one predicts zero: modulations and the last linear start at zero, as in DiT.
 
-    `gradient_checkpointing`: keep only every block's input for the backward pass and compute the rest again.
+    `gradient_checkpointing`: keep only every block's input and attention for the backward pass, and compute the rest
+    again. The last block keeps all: it is the first that the backward pass needs, so no memory is saved by doing less.
     """
 
     def __init__(self, geometry: FluxGeometry) -> None:
@@ -44,8 +58,8 @@ class Flux(nn.Module):
         size = geometry.hidden_size
         self.geometry = geometry
         self.gradient_checkpointing = False
-        self.img_in = nn.Linear(geometry.in_channels, size)
-        self.txt_in = nn.Linear(geometry.context_in_dim, size)
+        self.img_in = Linear(geometry.in_channels, size)
+        self.txt_in = Linear(geometry.context_in_dim, size)
         self.time_in = Embedder(EMBEDDING_CHANNELS, size)
         self.vector_in = Embedder(geometry.vec_in_dim, size)
         self.guidance_in = Embedder(EMBEDDING_CHANNELS, size) if geometry.guidance_embed else None
@@ -109,18 +123,20 @@ class Flux(nn.Module):
 
         image, text = self.img_in(img.to(dtype)), self.txt_in(txt.to(dtype))
         for block in self.double_blocks:
-            image, text = self._run(block, image, text, activated_vec, rope, mask)
+            image, text = self._checkpointed(block, image, text, activated_vec, rope, mask)
         joint = torch.cat((text, image), dim=1)
-        for block in self.single_blocks:
-            joint = self._run(block, joint, activated_vec, rope, mask)
+        for block in self.single_blocks[:-1]:
+            joint = self._checkpointed(block, joint, activated_vec, rope, mask)
+        joint = self.single_blocks[-1](joint, activated_vec, rope, mask)
         prediction: Tensor = self.final_layer(joint[:, txt.shape[1] :], vec)
         return prediction
 
-    def _run(self, block: nn.Module, *args: object) -> Any:
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            # No block draws random numbers, so the generator's state need not be kept.
-            return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False)
-        return block(*args)
+    def _checkpointed(self, block: nn.Module, *args: object) -> Any:
+        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
+            return block(*args)
+        keep = partial(create_selective_checkpoint_contexts, _KEPT)
+        # No block draws random numbers, so the generator's state need not be kept.
+        return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False, context_fn=keep)
 
 
 def load_flux(

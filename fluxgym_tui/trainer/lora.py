@@ -1,59 +1,22 @@
 """LoRA on the transformer's linears, with the names, shapes and alpha of sd-scripts' `networks.lora_flux`.
 
 y = W x + b + up(down(x)) alpha / dim. Only the two small matrices learn; W stays as it was loaded.
-Shapes: N tokens of all pictures together, r the rank (`network_dim`).
+r is the rank (`network_dim`).
 """
 
 import math
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flux import Flux
+from fluxgym_tui.trainer.linear import Adapter, Linear
 
 PREFIX = "lora_unet_"
 DEFAULT_DIM = 4
 TRAIN_BLOCKS = ("all", "double", "single")
-
-
-class _LoraLinear(torch.autograd.Function):
-    """The layer and its adapter as one operation.
-
-    Left to autograd, the sum costs a copy of the output on the way forth and one of the input's gradient on the way
-    back, and a base that is stored in another precision would be kept a second time, cast.
-    """
-
-    @staticmethod
-    def forward(  # noqa: PLR0917 - autograd functions take no keywords
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
-    ) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        base = weight.to(x.dtype).t()
-        y = flat @ base if bias is None else torch.addmm(bias.to(x.dtype), flat, base)
-        hidden = flat @ down.to(x.dtype).t()
-        y.addmm_(hidden, up.to(x.dtype).t(), alpha=scale)
-        ctx.save_for_backward(flat, hidden, weight, down, up)
-        ctx.scale = scale
-        return y.view(*x.shape[:-1], y.shape[-1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat, hidden, weight, down, up = ctx.saved_tensors
-        grad_y = grad.reshape(-1, grad.shape[-1])
-        grad_hidden = (grad_y @ up.to(grad.dtype)).mul_(ctx.scale)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad_y @ weight.to(grad.dtype)).addmm_(grad_hidden, down.to(grad.dtype))
-            grad_x = grad_x.view(*grad.shape[:-1], grad_x.shape[-1])
-        grad_down = (grad_hidden.t() @ flat).to(down.dtype)
-        grad_up = (grad_y.t() @ hidden).to(up.dtype).mul_(ctx.scale)
-        return grad_x, None, None, grad_down, grad_up, None
 
 
 class LoraLayer(nn.Module):
@@ -62,7 +25,7 @@ class LoraLayer(nn.Module):
     alpha: Tensor
 
     def __init__(
-        self, linear: nn.Linear, *, network_dim: int, network_alpha: float, generator: torch.Generator | None
+        self, linear: Linear, *, network_dim: int, network_alpha: float, generator: torch.Generator | None
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform with a = sqrt(5)
@@ -82,34 +45,37 @@ class LoraLayer(nn.Module):
 class LoraNetwork(nn.Module):
     """The adapters of a model, by their names in a LoRA file.
 
-    `attach` puts them to work; the model's own parameters and state stay as they are. `multiplier` scales all of them
-    and may change at any time.
+    `attach` puts them to work; the model's own parameters and state stay as they are.
     """
 
-    def __init__(self, targets: Mapping[str, nn.Linear], layers: Mapping[str, LoraLayer]) -> None:
+    def __init__(self, targets: Mapping[str, Linear], layers: Mapping[str, LoraLayer]) -> None:
         super().__init__()
-        self.multiplier = 1.0
+        self._multiplier = 1.0
         self.layers = nn.ModuleDict(layers)
         self._targets = dict(targets)  # not a ModuleDict: the base is not part of this network
+
+    @property
+    def multiplier(self) -> float:
+        """What all adapters are scaled by; 1 while training."""
+        return self._multiplier
+
+    @multiplier.setter
+    def multiplier(self, value: float) -> None:
+        self._multiplier = value
+        self._refresh()
 
     def attach(self) -> "LoraNetwork":
         """Let the model's linears compute with their adapters."""
         for name, linear in self._targets.items():
             layer = self.layers[name]
             assert isinstance(layer, LoraLayer)
-            forward = partial(self._forward, linear=linear, layer=layer, scale=layer.scale)
-            linear.forward = forward  # type: ignore[method-assign]  # an instance's own forward goes before its class's
+            linear.adapter = Adapter(down=layer.down, up=layer.up, scale=layer.scale * self.multiplier)
         return self
 
     def detach(self) -> None:
-        """Give the model its own linears back."""
+        """Let the model's linears compute without."""
         for linear in self._targets.values():
-            linear.__dict__.pop("forward", None)
-
-    def _forward(self, x: Tensor, *, linear: nn.Linear, layer: LoraLayer, scale: float) -> Tensor:
-        scale *= self.multiplier
-        y: Tensor = _LoraLinear.apply(x, linear.weight, linear.bias, layer.down, layer.up, scale)  # type: ignore[no-untyped-call]
-        return y
+            linear.adapter = None
 
     def lora_state(self) -> dict[str, Tensor]:
         """The tensors by their names in a LoRA file, detached: `NAME.lora_down.weight`, `.lora_up.weight`, `.alpha`."""
@@ -145,9 +111,15 @@ class LoraNetwork(nn.Module):
                 )
         for key, tensor in own.items():
             tensor.copy_(state[key])  # detached tensors share their storage with the parameters
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Tell the layers of a new scale, where they are at work."""
+        if any(linear.adapter is not None for linear in self._targets.values()):
+            self.attach()
 
 
-def lora_targets(model: Flux, *, train_blocks: str = "all") -> dict[str, nn.Linear]:
+def lora_targets(model: Flux, *, train_blocks: str = "all") -> dict[str, Linear]:
     """The linears that `networks.lora_flux` adapts, by their names in a LoRA file: all those of the blocks."""
     chosen = {"all": ("double_blocks.", "single_blocks."), "double": ("double_blocks.",), "single": ("single_blocks.",)}
     if train_blocks not in chosen:
@@ -157,7 +129,7 @@ def lora_targets(model: Flux, *, train_blocks: str = "all") -> dict[str, nn.Line
     return {
         PREFIX + path.replace(".", "_"): module
         for path, module in model.named_modules()
-        if isinstance(module, nn.Linear) and path.startswith(chosen[train_blocks])
+        if isinstance(module, Linear) and path.startswith(chosen[train_blocks])
     }
 
 

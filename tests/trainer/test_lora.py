@@ -154,6 +154,17 @@ def test_ranks_may_differ_between_layers() -> None:
     forward(tiny_flux())
 
 
+def test_a_loaded_alpha_counts_at_once() -> None:
+    model, other = tiny_flux(), tiny_flux()
+    network = create_lora(model, network_dim=4, network_alpha=1.0)
+    state = {key: torch.full_like(value, 0.1) for key, value in network.lora_state().items()}
+    state = {key: torch.tensor(8.0) if key.endswith("alpha") else value for key, value in state.items()}
+    network.load_lora_state(state, source="a")
+    lora_from_state(other, state, source="a")
+    with torch.no_grad():
+        assert torch.equal(forward(model), forward(other))
+
+
 def test_what_does_not_fit_is_told() -> None:
     state = create_lora(tiny_flux(), network_dim=2).lora_state()
     name = "lora_unet_single_blocks_0_linear1"
