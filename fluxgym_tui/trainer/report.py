@@ -1,5 +1,6 @@
 """What the trainer tells: one JSON line a fact for programs, plain lines for people."""
 
+import contextlib
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ class Reporter:
         self._out = sys.stdout if out is None else out
         # Unbuffered: each event is one write of one whole line, so a reader never sees half of one.
         self._events = None if events_path is None else events_path.open("ab", buffering=0)
+        self._torn = False
+        self._lost = False
         self._last_line = 0.0
         self._training_s = 0.0
 
@@ -35,13 +38,23 @@ class Reporter:
             self._events.close()
 
     def event(self, event: events.RunEvent) -> None:
-        """Append `event`."""
-        if self._events is not None:
-            self._events.write(event.to_line().encode("ascii"))
+        """Append `event`. A disk that is full loses facts, which is told once, but does not end the training."""
+        if self._events is None:
+            return
+        line = event.to_line().encode("ascii")
+        data = b"\n" + line if self._torn else line
+        try:
+            self._torn = self._events.write(data) != len(data)
+        except OSError as error:
+            self._torn = True
+            if not self._lost:
+                self._lost = True
+                self.say(f"warning: events cannot be written: {error.strerror}")
 
     def say(self, line: str) -> None:
         """Write a line for people."""
-        print(terminal_safe(line, keep="\n"), file=self._out, flush=True)
+        with contextlib.suppress(OSError):  # a full disk or a reader that left: lines are not worth the training
+            print(terminal_safe(line, keep="\n"), file=self._out, flush=True)
 
     def phase(self, name: events.Phase, detail: str | None = None) -> None:
         """The run enters a phase."""
