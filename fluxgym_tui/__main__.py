@@ -2,15 +2,43 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> int:
     """Run the command line of this process; its exit code."""
     if sys.getfilesystemencoding() != "utf-8":
         _start_again_in_utf8()
+    argv = sys.argv[1:]
+    if _wants_app(argv):
+        return _open_app(argv)
     from fluxgym_tui.cli.main import main as cli_main
 
-    return cli_main(sys.argv[1:])
+    return cli_main(argv)
+
+
+def _wants_app(argv: list[str]) -> bool:
+    """Whether a person at a terminal gave no command: nothing, an option of the app, or a folder or file."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        return False
+    if not argv:
+        return True
+    from fluxgym_tui.cli.main import COMMANDS
+
+    word = argv[0]
+    return word in ("--trigger", "--workspace", "--ascii") or (word not in COMMANDS and Path(word).exists())
+
+
+def _open_app(argv: list[str]) -> int:
+    from fluxgym_tui.base.errors import FluxgymError
+    from fluxgym_tui.cli import diagnostics
+    from fluxgym_tui.ui.start import main as app_main
+
+    try:
+        return int(app_main(argv))
+    except FluxgymError as problem:
+        diagnostics.error(problem)
+        return int(problem.code)
 
 
 def _start_again_in_utf8() -> None:

@@ -1,0 +1,269 @@
+"""The app: screens by number, palette, help, jump mode, the Events list and the question before quitting."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.control import request_stop
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.listing import list_runs
+from fluxgym_tui.runs.state import RunSummary
+from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, bindings
+from fluxgym_tui.ui.messages import ActionFailed
+from fluxgym_tui.ui.screens import SCREENS, entry_of
+from fluxgym_tui.ui.screens.base import WorkScreen
+from fluxgym_tui.ui.theme import THEMES, AsciiFilter
+
+_KEPT_EVENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing the app told the user: `time` in seconds since 1970."""
+
+    time: float
+    severity: SeverityLevel
+    title: str
+    message: str
+
+
+class FluxgymApp(App[None]):
+    """`fluxgym-tui`: everything a person does with a terminal and a run."""
+
+    TITLE = "fluxgym-tui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(GLOBAL_ACTIONS),
+        *(
+            Binding(entry.digit, f"app.show('{entry.name}')", entry.title, show=False, id=f"screen.{entry.name}")
+            for entry in SCREENS
+        ),
+    ]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {}
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        screen: str,
+        open_path: Path | None = None,
+        trigger: str | None = None,
+        run: RunDirectory | None = None,
+        ascii_only: bool = False,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """`screen` is shown first; `open_path` (a folder or spec) and `trigger` are what the user gave on the way in;
+        `run` is what the Live screen shows; `keys` maps ids of actions to other keys.
+        """
+        super().__init__()
+        self.workspace = workspace
+        self.open_path = open_path
+        self.trigger = trigger
+        self.run_shown = run
+        self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
+        self.alive_line = ""
+        self.ascii_only = ascii_only
+        self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
+        self._first_screen = screen
+        self._keys = dict(keys or {})
+        self._ascii = AsciiFilter()
+        for entry in SCREENS:
+            self.add_mode(entry.name, partial(_new_screen, entry.name))
+
+    def on_mount(self) -> None:
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = "fluxgym-dark"
+        self.set_keymap(self._keys)
+        self.switch_mode(self._first_screen)
+
+    def get_line_filters(self) -> list[LineFilter]:
+        """Textual's filters, and ours for --ascii behind them."""
+        return [*super().get_line_filters(), *([self._ascii] if self.ascii_only else [])]
+
+    # Screens and runs
+
+    def action_show(self, name: str) -> None:
+        """Show the screen `name`."""
+        self.show(name)
+
+    def show(self, name: str) -> None:
+        """Show the screen `name`; questions and lists in front of the present one are left."""
+        if entry_of(name) is None:
+            return
+        if isinstance(self.screen, WorkScreen):
+            self.switch_mode(name)
+
+    def open_run(self, run: RunDirectory) -> None:
+        """Show `run` on the Live screen."""
+        self.run_shown = run
+        self.show("live")
+
+    def set_alive(self, runs: Iterable[RunSummary]) -> None:
+        """Take note of the runs that are alive, for the tab bar."""
+        alive = [summary for summary in runs if not summary.state.ended]
+        line = ""
+        if alive:
+            first = alive[0]
+            percent = f" {first.step * 100 // first.total}%" if first.total else ""
+            more = f" +{len(alive) - 1}" if len(alive) > 1 else ""
+            line = f"{first.state} {first.name}{percent}{more}"
+        if line != self.alive_line:
+            self.alive_line = line
+            for bar in self.screen.query("TabBar"):
+                bar.refresh()
+
+    # What was told
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """A toast that also stays in the Events list. Control characters are written out; markup is off by default."""
+        safe = message if markup else terminal_safe(message, keep="\n")
+        self.told.append(Told(time.time(), severity, terminal_safe(title), safe))
+        super().notify(safe, title=terminal_safe(title), severity=severity, timeout=timeout, markup=markup)
+
+    def tell_error(self, error: FluxgymError) -> None:
+        """Tell an error as the command line would: what happened, then what to do."""
+        self.notify(str(error), severity="error", timeout=10)
+
+    def on_action_failed(self, message: ActionFailed) -> None:
+        """A worker's errand did not work."""
+        self.tell_error(FluxgymError(message.message, hint=message.hint))
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why a dimmed key does nothing."""
+        active = self.screen.active_bindings.get(event.key)
+        if active is None or active.enabled:
+            return
+        asked = getattr(active.node, "why_not", None)
+        name = active.binding.action.partition("(")[0].rpartition(".")[2]
+        reason = asked(name) if asked is not None else None
+        if reason:
+            self.notify(f"{active.binding.description}: {reason}", severity="warning")
+
+    # Actions that work everywhere
+
+    def action_help(self) -> None:
+        """What can be done here."""
+        from fluxgym_tui.ui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_jump(self) -> None:
+        """Letters over everything that can take the focus."""
+        from fluxgym_tui.ui.screens.jump import JumpScreen
+
+        if isinstance(self.screen, WorkScreen):
+            self.push_screen(JumpScreen(self.screen), self._jumped)
+
+    def _jumped(self, target: str | None) -> None:
+        if target is not None:
+            self.show(target)
+
+    def action_events(self) -> None:
+        """Everything that was told."""
+        from fluxgym_tui.ui.screens.events import EventsScreen
+
+        if not isinstance(self.screen, EventsScreen):
+            self.push_screen(EventsScreen(tuple(self.told)))
+
+    async def action_back(self) -> None:
+        """Leave the field, else the dialog, else what the screen calls back."""
+        if isinstance(self.focused, Input | TextArea):
+            self.screen.set_focus(None)
+        elif isinstance(self.screen, WorkScreen):
+            self.screen.go_back()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c: a habit that must cost nothing."""
+        self.notify("Ctrl+C stops nothing here. q leaves the app; a training that runs goes on.")
+
+    async def action_quit(self) -> None:
+        """Leave at once where nothing runs, else ask what is to become of the run."""
+        self._look_before_quitting()
+
+    @work(thread=True, exclusive=True, group="quit")
+    def _look_before_quitting(self) -> None:
+        alive = [summary for summary in list_runs(self.workspace.root / "outputs") if not summary.state.ended]
+        self.call_from_thread(self._ask_before_quitting, tuple(alive))
+
+    def _ask_before_quitting(self, alive: tuple[RunSummary, ...]) -> None:
+        from fluxgym_tui.ui.screens.quit import QuitScreen
+
+        if not alive:
+            self.exit()
+        elif not isinstance(self.screen, QuitScreen):
+            self.push_screen(QuitScreen(alive), partial(self._quit_answered, alive))
+
+    def _quit_answered(self, alive: tuple[RunSummary, ...], answer: str | None) -> None:
+        if answer == "leave":
+            self.exit()
+        elif answer == "stop":
+            self._stop_and_quit(alive)
+
+    @work(thread=True, exclusive=True, group="quit")
+    def _stop_and_quit(self, alive: tuple[RunSummary, ...]) -> None:
+        for summary in alive:
+            try:
+                request_stop(RunDirectory(summary.path))
+            except FluxgymError as error:
+                self.post_message(ActionFailed(error.message, error.hint))
+                return
+        self.call_from_thread(self.exit)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: every screen, and every action that can be done now."""
+        for entry in SCREENS:
+            yield SystemCommand(
+                f"show: {entry.title}", f"The screen {entry.title} (key {entry.digit}).", partial(self.show, entry.name)
+            )
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.id is None or "." not in binding.id or binding.id.startswith("screen.") or not active.enabled:
+                continue
+            area = binding.id.partition(".")[0]
+            yield SystemCommand(
+                f"{area}: {binding.description}",
+                f"{binding.tooltip} (key {self.get_key_display(binding)})",
+                partial(self._run_binding, binding.action, active.node),
+            )
+
+    async def _run_binding(self, action: str, node: object) -> None:
+        await self.run_action(action, node)  # type: ignore[arg-type]
+
+    def is_palette(self) -> bool:
+        """Whether the palette is open."""
+        return isinstance(self.screen, CommandPalette)
+
+
+def _new_screen(name: str) -> Screen[object]:
+    entry = entry_of(name)
+    assert entry is not None
+    return entry.load()()  # type: ignore[return-value]

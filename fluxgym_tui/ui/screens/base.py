@@ -1,0 +1,49 @@
+"""What every screen of the tab bar shares: tab bar, footer, keys that say why they cannot act."""
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from fluxgym_tui.ui.actions import Action
+from fluxgym_tui.ui.widgets.tab_bar import TabBar
+
+if TYPE_CHECKING:
+    from fluxgym_tui.ui.app import FluxgymApp
+
+
+class WorkScreen(Screen[None]):
+    """A screen of the tab bar. Subclasses give `ACTIONS`, `BINDINGS = bindings(ACTIONS)` and `compose_body`."""
+
+    NAME: ClassVar[str] = ""
+    ACTIONS: ClassVar[tuple[Action, ...]] = ()
+    HELP_TEXT: ClassVar[str] = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual declares them
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
+
+    @property
+    def fluxgym(self) -> "FluxgymApp":
+        """The app, by its own type."""
+        return cast("FluxgymApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield TabBar(self.NAME)
+        yield from self.compose_body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def compose_body(self) -> ComposeResult:
+        """What is between tab bar and footer."""
+        yield Widget()
+
+    def why_not(self, action: str) -> str | None:
+        """Why `action` cannot be done now, in words; None where it can."""
+        return None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Dim what cannot be done now."""
+        return True if self.why_not(action) is None else None
+
+    def go_back(self) -> None:
+        """What esc does when no field has the focus; by default nothing: esc never quits."""

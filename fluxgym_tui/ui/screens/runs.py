@@ -1,0 +1,197 @@
+"""Runs: every run of the workspace with its true state; attach to one, stop one."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.content import Content
+from textual.widgets import Static
+from textual.worker import get_current_worker
+
+from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.runs.control import request_stop
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.listing import list_runs
+from fluxgym_tui.runs.state import RunState, RunSummary
+from fluxgym_tui.ui.actions import Action, bindings
+from fluxgym_tui.ui.messages import ActionFailed, RunsListed
+from fluxgym_tui.ui.screens.base import WorkScreen
+from fluxgym_tui.ui.screens.confirm import ConfirmScreen
+from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
+from fluxgym_tui.ui.widgets.run_list import RunList
+
+LOOK_S = 2.0
+
+EMPTY = """\
+No runs yet in {outputs}.
+
+A run is one training. Start one from another terminal, and it appears here by itself:
+
+  fluxgym-tui demo                                 the bundled example, in about two minutes
+  fluxgym-tui train photos/ --trigger "hrld man"   a LoRA of your own pictures
+
+A run goes on when this app or its terminal is closed."""
+
+
+class RunsScreen(WorkScreen):
+    """The list of runs, and what is to be said of the one under the cursor."""
+
+    NAME = "runs"
+    CSS_PATH = "runs.tcss"
+    HELP_TITLE = "Runs"
+    HELP_TEXT = "All runs of this workspace. The state is read from processes and files, so it is true after a crash."
+    ACTIONS = (
+        Action(id="runs.attach", keys="a", label="attach", help="Watch the run on the Live screen (enter, too).",
+               action="attach"),
+        Action(id="runs.stop", keys="s", label="stop", help="Ask the run to stop now; what it saved stays.",
+               action="stop"),
+        Action(id="runs.stop-at-checkpoint", keys="S", label="stop at checkpoint",
+               help="Let the run go on until its next LoRA file is whole, then stop.", action="stop_at_checkpoint"),
+        Action(id="runs.look", keys="r", label="look again", help="Read the runs' state now, not in two seconds.",
+               action="look", shown=False),
+    )  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
+
+    def compose_body(self) -> ComposeResult:
+        yield Static("", id="empty", classes="empty", markup=False)
+        yield RunList()
+        yield Static("", id="detail")
+
+    def on_mount(self) -> None:
+        self.query_one("#empty").display = False
+        self.query_one(RunList).focus()
+        self.set_interval(LOOK_S, self._look_if_seen)
+
+    def on_screen_resume(self) -> None:
+        """What stands here may be old."""
+        self.look()
+
+    def _look_if_seen(self) -> None:
+        if self.is_current:
+            self.look()
+
+    @work(thread=True, exclusive=True, group="look", exit_on_error=False)
+    def look(self) -> None:
+        """Read the state of all runs."""
+        worker = get_current_worker()
+        runs = list_runs(self.fluxgym.workspace.root / "outputs")
+        if not worker.is_cancelled:
+            self.post_message(RunsListed(tuple(runs)))
+
+    @on(RunsListed)
+    def _listed(self, message: RunsListed) -> None:
+        listed = self.query_one(RunList)
+        empty = self.query_one("#empty", Static)
+        if not message.runs:
+            empty.update(EMPTY.format(outputs=terminal_safe(str(self.fluxgym.workspace.root / "outputs"))))
+        empty.display = not message.runs
+        listed.display = bool(message.runs)
+        if message.runs != listed.runs or any(not summary.state.ended for summary in message.runs):
+            listed.show(message.runs)
+        self.fluxgym.set_alive(message.runs)
+        self._tell_detail()
+
+    @on(RunList.Moved)
+    def _moved(self) -> None:
+        self._tell_detail()
+
+    @on(RunList.Chosen)
+    def _chosen(self, message: RunList.Chosen) -> None:
+        self.fluxgym.open_run(RunDirectory(message.path))
+
+    def _tell_detail(self) -> None:
+        summary = self.current
+        self.query_one("#detail", Static).update("" if summary is None else detail(summary))
+        self.refresh_bindings()
+
+    @property
+    def current(self) -> RunSummary | None:
+        """The run under the cursor."""
+        return self.query_one(RunList).current
+
+    def why_not(self, action: str) -> str | None:
+        """What cannot be done with the run under the cursor, and why."""
+        if action not in ("attach", "stop", "stop_at_checkpoint") or not self.is_mounted:
+            return None
+        summary = self.current
+        if summary is None:
+            return "there is no run yet"
+        if action != "attach" and summary.state.ended:
+            return f"{terminal_safe(summary.name)} is {summary.state} already"
+        if action == "stop_at_checkpoint" and summary.stop_requested:
+            return "it was asked to stop already"
+        return None
+
+    def action_attach(self) -> None:
+        """Watch the run under the cursor."""
+        self.query_one(RunList).action_choose()
+
+    def action_look(self) -> None:
+        """Read the states now."""
+        self.look()
+
+    def action_stop(self) -> None:
+        """Ask, then stop the run under the cursor."""
+        if (summary := self.current) is not None:
+            ask_to_stop(self, summary, then=self._stop)
+
+    def action_stop_at_checkpoint(self) -> None:
+        """Stop the run once its next LoRA file is whole."""
+        if self.current is not None:
+            self._stop(self.current.path, at_checkpoint=True)
+
+    @work(thread=True, group="stop", exit_on_error=False)
+    def _stop(self, path: Path, *, at_checkpoint: bool = False) -> None:
+        try:
+            request_stop(RunDirectory(path), at_checkpoint=at_checkpoint)
+        except FluxgymError as error:
+            self.app.post_message(ActionFailed(error.message, error.hint))
+            return
+        when = "once its next LoRA file is whole" if at_checkpoint else "now"
+        self.app.call_from_thread(self.app.notify, f"{path.name} was asked to stop {when}.")
+        self.app.call_from_thread(self.look)
+
+
+def ask_to_stop(screen: WorkScreen, summary: RunSummary, *, then: object) -> None:
+    """Ask whether the run is to be stopped, and call `then(path)` on yes."""
+
+    def answered(yes: bool | None) -> None:
+        if yes and callable(then):
+            then(summary.path)
+
+    so_far = f"It is at step {summary.step:,}" + (f" of {summary.total:,}" if summary.total else "")
+    screen.app.push_screen(
+        ConfirmScreen(
+            f"Stop {terminal_safe(summary.name)} now?",
+            f"{so_far}. LoRA files saved so far stay; steps since the last one are lost.",
+            do="Stop it",
+            keep="Let it run",
+        ),
+        answered,
+    )
+
+
+def detail(summary: RunSummary) -> Content:
+    """What there is to say of a run below the list."""
+    lines: list[Content] = [
+        Content.assemble(
+            (f"{STATE_GLYPHS[summary.state]} {summary.state}", STATE_COLOURS[summary.state]),
+            f"  {terminal_safe(str(summary.path))}",
+        )
+    ]
+    if summary.reason:
+        lines.append(Content.assemble(("why   ", MUTED), terminal_safe(summary.reason)))
+    if summary.fix:
+        lines.append(Content.assemble(("do    ", MUTED), terminal_safe(summary.fix)))
+    if summary.lora is not None:
+        lines.append(Content.assemble(("LoRA  ", MUTED), terminal_safe(str(summary.lora))))
+    elif summary.checkpoint:
+        lines.append(Content.assemble(("saved ", MUTED), terminal_safe(summary.checkpoint)))
+    if summary.state is RunState.QUEUED:
+        lines.append(Content("Nobody has started it yet."))
+    if summary.stop_requested:
+        lines.append(Content.styled("It was asked to stop.", "$warning"))
+    return Content("\n").join(lines)

@@ -1,0 +1,71 @@
+"""Starting the app: which workspace, which screen first."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.config.workspace import Workspace, find_workspace
+
+USAGE = "fluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]   opens the app."
+
+
+def main(argv: Sequence[str]) -> ExitCode:
+    """Open the app as the command line asks: `[DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]`.
+
+    Raises:
+        FluxgymError: an option is unknown or lacks its value, or as `run`.
+    """
+    words, path, trigger, workspace, ascii_only = list(argv), None, None, None, False
+    while words:
+        word = words.pop(0)
+        if word == "--ascii":
+            ascii_only = True
+        elif word in ("--trigger", "--workspace"):
+            if not words:
+                raise FluxgymError(f"{word} needs a value", hint=USAGE)
+            value = words.pop(0)
+            if word == "--trigger":
+                trigger = value
+            else:
+                workspace = Workspace(Path(value).expanduser().absolute())
+        elif word.startswith("-") or path is not None:
+            raise FluxgymError(f"the app does not take {word!r}", hint=USAGE)
+        else:
+            path = Path(word).expanduser().absolute()
+    return run(path, trigger=trigger, workspace=workspace, ascii_only=ascii_only)
+
+
+def run(
+    path: Path | None = None,
+    *,
+    trigger: str | None = None,
+    workspace: Workspace | None = None,
+    run_dir: Path | None = None,
+    ascii_only: bool = False,
+) -> ExitCode:
+    """Open the app in this terminal until the user leaves it.
+
+    `path` is a folder of pictures or a spec to begin with; `run_dir` the output folder of a run to watch.
+
+    Raises:
+        FluxgymError: this is no terminal, or `path` does not exist.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise FluxgymError(
+            "the app needs a terminal: input or output is a file or a pipe",
+            hint="Use the commands instead; fluxgym-tui --help lists them.",
+        )
+    if path is not None and not path.exists():
+        raise FluxgymError(f"{path} does not exist", hint="Give a folder of pictures or a spec (.yaml).")
+    # Textual and all that it brings is imported only here: no other command pays for it.
+    from fluxgym_tui.runs.directory import RunDirectory
+    from fluxgym_tui.ui.app import FluxgymApp
+    from fluxgym_tui.ui.opening import first_screen
+
+    place = workspace or find_workspace()
+    run = None if run_dir is None else RunDirectory(run_dir)
+    screen, shown = first_screen(place, path=path, run=run)
+    app = FluxgymApp(workspace=place, screen=screen, open_path=path, trigger=trigger, run=shown, ascii_only=ascii_only)
+    app.run()
+    return ExitCode(app.return_code or 0)

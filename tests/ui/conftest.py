@@ -1,0 +1,15 @@
+"""Fixtures: a workspace with runs in it, written without starting anything, and the app on it."""
+
+from pathlib import Path
+
+import pytest
+
+from fluxgym_tui.config.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace, and an environment without surprises."""
+    for name in ("NO_COLOR", "SSH_CONNECTION", "FLUXGYM_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return Workspace(tmp_path)

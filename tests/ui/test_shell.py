@@ -1,0 +1,97 @@
+"""The app's shell: screens by key, dimmed keys that say why, the Events list, the question before quitting."""
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.ui.actions import all_actions
+from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.screens import SCREENS
+from fluxgym_tui.ui.screens.events import EventsScreen
+from fluxgym_tui.ui.screens.help import HelpScreen
+from fluxgym_tui.ui.screens.jump import JumpScreen
+from fluxgym_tui.ui.screens.live import LiveScreen
+from fluxgym_tui.ui.screens.runs import RunsScreen
+from tests.ui.written_runs import write_run
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], *, what: str) -> None:
+    """Let the app work until `condition` holds."""
+    for _ in range(600):
+        if condition():
+            return
+        await pilot.pause(0.02)
+    pytest.fail(f"waited in vain for: {what}")
+
+
+async def test_the_digits_show_the_screens(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test() as pilot:
+        for entry in SCREENS:
+            await pilot.press(entry.digit)
+            assert type(app.screen) is entry.load()
+
+
+async def test_help_events_jump_and_palette_open_and_close(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test() as pilot:
+        for key, screen in (("question_mark", HelpScreen), ("f1", HelpScreen), ("ctrl+e", EventsScreen),
+                            ("ctrl+o", JumpScreen)):  # fmt: skip
+            await pilot.press(key)
+            assert isinstance(app.screen, screen)
+            await pilot.press("escape")
+            assert isinstance(app.screen, RunsScreen)
+        await pilot.press("colon")
+        assert app.is_palette()
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_a_dimmed_key_says_why_and_it_stays_in_the_events(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test() as pilot:
+        await pilot.press("s")
+        assert app.told[-1].message == "stop: there is no run yet"
+        assert not app.screen.active_bindings["s"].enabled
+
+
+async def test_a_field_keeps_the_keys_and_the_first_esc_leaves_it(workspace: Workspace) -> None:
+    run = write_run(workspace.outputs, "hrld")
+    app = FluxgymApp(workspace=workspace, screen="live", run=run)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.screen.query_one("#run").display, what="the run")
+        await pilot.press("slash", "8", "q")
+        field = app.screen.query_one("#search", Input)
+        assert (field.value, app.focused) == ("8q", field)
+        await pilot.press("escape")
+        assert app.focused is not field
+        assert isinstance(app.screen, LiveScreen)
+        await pilot.press("8")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_control_characters_never_reach_a_toast(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test():
+        app.notify("caught \x1b[31m[bold]")
+        assert app.told[-1].message == "caught \\x1b[31m[bold]"
+
+
+async def test_q_leaves_at_once_where_nothing_runs(workspace: Workspace) -> None:
+    write_run(workspace.outputs, "hrld")
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test() as pilot:
+        await pilot.press("ctrl+c")
+        assert app.is_running
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running, what="the app to end")
+
+
+def test_every_action_has_an_id_of_its_own_and_words() -> None:
+    actions = [action for _, group in all_actions() for action in group]
+    ids = [action.id for action in actions]
+    assert len(ids) == len(set(ids))
+    assert all(action.help.endswith(".") and action.label for action in actions)
