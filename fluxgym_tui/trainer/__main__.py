@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.trainer.flags import TrainerOptions, parse
+from fluxgym_tui.trainer.flags import TrainerOptions, help_text, parse
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 
@@ -16,6 +16,9 @@ def main(arguments: Sequence[str]) -> int:
     """Train; the exit code is one of those that docs/trainer.md lists. A failure is told as an event and in words."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # captions and file names are not the locale's
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if list(arguments) in (["--help"], ["-h"]):
+        print(help_text())  # noqa: T201 - asked for, and nothing is trained
+        return ExitCode.OK
     report = Reporter.from_environment()
     stop = StopRequest()
     stop.listen()

@@ -134,6 +134,19 @@ def check(arguments: Sequence[str], *, complete: bool = False) -> list[FlagProbl
     return problems + (_missing(values) if complete else [])
 
 
+def help_text() -> str:
+    """The flags that are taken, a line each with what they do."""
+    lines = ["usage: python -m fluxgym_tui.trainer FLAGS", "", "Flags are those of sd-scripts' flux_train_network.py:"]
+    for flag in FLAGS.values():
+        if flag.status in (Status.HONOURED, Status.ALWAYS):
+            value = "" if flag.read is None else " {" + ",".join(flag.choices) + "}" if flag.choices else " VALUE"
+            more = " ..." if flag.many else ""
+            note = "always so: " * (flag.status is Status.ALWAYS) + flag.note
+            needed = "(needed) " * flag.required
+            lines.append(f"  --{flag.name}{value}{more}".ljust(48) + f" {needed}{note}".rstrip())
+    return "\n".join(lines)
+
+
 def option_names() -> tuple[str, ...]:
     """The names of `TrainerOptions`, in its order."""
     return tuple(field.name for field in fields(TrainerOptions))

@@ -115,6 +115,14 @@ def test_steps_or_parts(text: str, value: float) -> None:
     assert type(int_or_float(text)) is type(value)
 
 
+def test_help_lists_what_is_taken() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fluxgym_tui.trainer", "--help"], capture_output=True, text=True, check=True
+    )
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  --")}
+    assert listed == {f"--{f.name}" for f in FLAGS.values() if f.status in (Status.HONOURED, Status.ALWAYS)}
+
+
 def test_the_page_is_the_table() -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "make_trainer_docs.py"))["page"]()
     assert (ROOT / "docs" / "trainer.md").read_text(encoding="utf-8") == page, "run scripts/make_trainer_docs.py"
