@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Final
 
 from fluxgym_tui.base.files import write_atomic
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES: Final = 1 << 20
+_MAX_KEPT: Final = 50_000  # some 6 MB; the oldest go first
 
 
 def _identity(status: os.stat_result) -> str:
@@ -27,9 +29,9 @@ class DigestCache:
 
     @classmethod
     def default(cls) -> "DigestCache":
-        """The user's own cache, `fluxgym-tui/digests.json` in `$XDG_CACHE_HOME` or `~/.cache`."""
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls(Path(folder) / "fluxgym-tui" / "digests.json")
+        """The user's own, `fluxgym-tui/digests.json` in `$XDG_CACHE_HOME` or `~/.cache`; in memory without a home."""
+        folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path's raises
+        return cls(Path(folder) / "fluxgym-tui" / "digests.json" if Path(folder).is_absolute() else None)
 
     def digest(self, path: Path) -> str:
         """The SHA-256 of the file's content, as hexadecimal. OSError as the system raises it."""
@@ -56,7 +58,8 @@ class DigestCache:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path, json.dumps({**self._load(), **self._new}, indent=0))
+            kept = list({**self._load(), **self._new}.items())[-_MAX_KEPT:]
+            write_atomic(self.path, json.dumps(dict(kept), indent=0))
         except OSError:
             return
         self._new = {}

@@ -16,7 +16,7 @@ MAX_HASHED_BYTES: Final = 32_000_000
 class Duplicates:
     """Groups pictures by size, first and last bytes as they come, then compares the digests of those that are alike."""
 
-    def __init__(self, digests: DigestCache) -> None:
+    def __init__(self, digests: DigestCache | None) -> None:
         self._digests = digests
         self._first: dict[int, str] = {}
         self._again: dict[int, list[tuple[str, int]]] = {}
@@ -29,18 +29,22 @@ class Duplicates:
 
     def findings(self) -> Iterator[Finding]:
         """One finding for each picture that repeats an earlier one."""
+        if not self._again:
+            return
+        digests = self._digests or DigestCache.default()
         left_bytes = MAX_HASHED_BYTES
         for key, again in self._again.items():
             first = self._first[key]
             first_of: dict[str, str] = {}
             for path, size_bytes in [(first, 0), *again]:
                 try:
-                    if left_bytes <= 0 and not self._digests.knows(Path(path)):
+                    if left_bytes <= 0 and not digests.knows(Path(path)):
                         yield problem("duplicate", path=path, detail=f"the same size, start and end as {first}")
                         continue
                     left_bytes -= size_bytes
-                    same = first_of.setdefault(self._digests.digest(Path(path)), path)
+                    same = first_of.setdefault(digests.digest(Path(path)), path)
                 except OSError:
                     continue  # it vanished: the next scan tells
                 if same is not path:
                     yield problem("duplicate", path=path, detail=f"the same bytes as {same}")
+        digests.save()

@@ -83,7 +83,6 @@ class Mirror:
             stems = {name.rpartition("/")[2].rpartition(".")[0] for name in names if name.rpartition("/")[0] == folder}
             self._remove_others(folder, names, stems)
             self._caches[folder] = caches_by_owner(self.root / folder)
-        self._made = {}
 
     def make(self, item: Wanted) -> Made | Finding:
         """Bring one picture and its caption up to date; a finding where it cannot be decoded."""
@@ -99,6 +98,7 @@ class Mirror:
         if known is not None and path.exists() and all(known.get(key) == facts[key] for key in facts):
             made = Made(int(known["width"]), int(known["height"]))
         else:
+            self._made.pop(item.name, None)
             _remove([cache for cache in caches if not is_text_cache(cache)])
             path.unlink(missing_ok=True)
             try:

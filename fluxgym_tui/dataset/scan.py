@@ -62,7 +62,7 @@ def scan_iter(folder: Path, *, recursive: bool = True, digests: DigestCache | No
         os.close(os.open(folder, _FOLDER_FLAGS))
     except OSError as error:
         raise _no_folder(folder, error) from error
-    return _Scan(recursive=recursive, digests=digests or DigestCache()).run(folder)
+    return _Scan(recursive=recursive, digests=digests).run(folder)
 
 
 def scan_json(folder: Path, *, recursive: bool = True, digests: DigestCache | None = None) -> Iterator[str]:
@@ -102,9 +102,8 @@ class _Folder:
 class _Scan:
     """One scan: the folders seen so far and what must be compared across them."""
 
-    def __init__(self, *, recursive: bool, digests: DigestCache) -> None:
+    def __init__(self, *, recursive: bool, digests: DigestCache | None) -> None:
         self.recursive = recursive
-        self.digests = digests
         self.seen: set[tuple[int, int]] = set()
         self.links: list[Path] = []  # linked folders wait until every real one is known
         self.duplicates = Duplicates(digests)
@@ -120,7 +119,6 @@ class _Scan:
             else:
                 yield Ignored(str(link), "a link to a folder that is read already")
         yield from self.duplicates.findings()
-        self.digests.save()
         if self.count == 0:
             yield problem("no_pictures", path=folder)
         elif self.count == 1:

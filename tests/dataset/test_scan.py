@@ -183,6 +183,18 @@ def test_duplicates_are_told_by_content(tmp_path: Path, monkeypatch: pytest.Monk
     assert unsure
     assert all(detail.startswith("the same size, start and end as ") for detail in unsure)
     assert len([p for p in scan(tmp_path, digests=digests).problems if p.code == "duplicate"]) == 2
+    monkeypatch.undo()
+
+
+def test_digests_are_kept_for_the_next_scan(tmp_path: Path, home: Path) -> None:
+    photos = tmp_path / "photos"
+    first = save(photos / "a.png", caption="x")
+    assert codes(scan(photos)) == {"one_picture": ["photos"]}
+    assert not home.exists()
+    (photos / "b.png").write_bytes(first.read_bytes())
+    assert codes(scan(photos))["duplicate"] == ["b.png"]
+    assert DigestCache.default().knows(photos / "b.png")
+    assert home.is_dir()
 
 
 def test_linked_folders_are_read_once_and_after_the_real_ones(tmp_path: Path) -> None:

@@ -247,6 +247,11 @@ def test_an_interrupted_staging_goes_on(photos: Path, tmp_path: Path, monkeypatc
     staged = stage(of(photos), target, resize=20)
     assert len(names(staged)) == 4
     assert len(rendered) == 4 - len(known)
+    rendered.clear()
+    with pytest.raises(KeyboardInterrupt):
+        stage(of(photos), target, resize=20, progress=interrupt)
+    stage(of(photos), target, resize=20)
+    assert rendered == []
 
 
 def test_a_damaged_manifest_is_made_anew(photos: Path, tmp_path: Path) -> None:
