@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # captions and file names are not the locale's
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     if list(arguments) in (["--help"], ["-h"]):
-        print(help_text())  # noqa: T201 - asked for, and nothing is trained
+        Reporter().say(help_text())
         return ExitCode.OK
     report = Reporter.from_environment()
     stop = StopRequest()

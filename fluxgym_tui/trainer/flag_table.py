@@ -236,7 +236,8 @@ _REFUSED = {
 
 _SD = "of Stable Diffusion"
 _MEANINGLESS = {
-    "help": "it prints the flags where it stands alone", "v2": _SD, "v_parameterization": _SD, "clip_skip": _SD, "max_token_length": _SD,
+    "help": "it prints the flags where it stands alone",
+    "v2": _SD, "v_parameterization": _SD, "clip_skip": _SD, "max_token_length": _SD,
     "vae": "FLUX's autoencoder is `ae`", "caption_extention": "an old misspelling of `caption_extension`",
     "zero_terminal_snr": _SD, "min_snr_gamma": _SD, "scale_v_pred_loss_like_noise_pred": _SD, "v_pred_like_loss": _SD,
     "debiased_estimation_loss": _SD, "weighted_captions": "sd-scripts does not apply it to FLUX",
