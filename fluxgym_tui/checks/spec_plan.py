@@ -8,6 +8,7 @@ from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.dataset.advice import staging_advice
 from fluxgym_tui.dataset.pixels import staged_size
 from fluxgym_tui.dataset.scan import scan
 from fluxgym_tui.dataset.scanned import ScannedImage, ScanResult
@@ -76,6 +77,13 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
     sources = stage_sources(spec)
     scans = tuple(scan(source.folder) for source in sources)
     found = [one for result in scans for one in result.problems if one.code not in _SAID_OF_ALL_FOLDERS]
+    for source, result in zip(sources, scans, strict=True):
+        found += staging_advice(
+            result.images,
+            trigger=None if source.is_reg else source.trigger,
+            resize=dataset.resize,
+            downscale_only=dataset.downscale_only,
+        )
     subsets = tuple(
         PlanSubset(
             images=_plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only),

@@ -10,7 +10,7 @@ from typing import Final
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding
-from fluxgym_tui.dataset.copy_notes import copy_notes
+from fluxgym_tui.dataset.advice import copy_notes
 from fluxgym_tui.dataset.mirror import Made, Mirror, Wanted
 from fluxgym_tui.dataset.pixels import copy_extension, needs_copy, quiet_pillow, staged_size
 from fluxgym_tui.dataset.scan import scan

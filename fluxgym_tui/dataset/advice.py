@@ -1,12 +1,14 @@
-"""What changes in the pictures that are trained from a copy, told once for each kind of change."""
+"""What is worth knowing about pictures before they are staged, told once for each kind of thing."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.base.text import count
+from fluxgym_tui.dataset.pixels import needs_copy
 from fluxgym_tui.dataset.problems import problem
 from fluxgym_tui.dataset.scanned import ScannedImage
+from fluxgym_tui.dataset.triggers import missing_trigger
 
 _KINDS: Final[tuple[tuple[str, Callable[[ScannedImage], bool]], ...]] = (
     ("turned_upright", lambda image: image.orientation != 1),
@@ -15,6 +17,15 @@ _KINDS: Final[tuple[tuple[str, Callable[[ScannedImage], bool]], ...]] = (
     ("bits_reduced", lambda image: "deep" in image.traits),
 )
 _NAMED: Final = 3
+
+
+def staging_advice(
+    images: Sequence[ScannedImage], *, trigger: str | None, resize: int = 0, downscale_only: bool = True
+) -> list[Finding]:
+    """What staging these pictures will do that one may not expect, and whether captions lack the trigger."""
+    notes = copy_notes([image for image in images if needs_copy(image, resize=resize, downscale_only=downscale_only)])
+    missing = missing_trigger(images, trigger=trigger) if trigger else None
+    return notes if missing is None else [missing, *notes]
 
 
 def copy_notes(copied: Sequence[ScannedImage]) -> list[Finding]:
