@@ -1,5 +1,6 @@
 """TrainSpec: what the user wants, as typed values with fluxgym's defaults. Files are read in `specfile`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,9 +21,12 @@ Whole = Annotated[int, BeforeValidator(values.read_whole)]
 Number = Annotated[float, BeforeValidator(values.read_number)]
 WholeOrNumber = Annotated[int | float, BeforeValidator(values.read_whole_or_number)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(values.read_texts)]
-FilePath = Annotated[Path, BeforeValidator(lambda value: value if isinstance(value, Path) else values.read_text(value))]
+Prompts = Annotated[tuple[str, ...], BeforeValidator(values.read_prompts)]
+Words = Annotated[tuple[str, ...], BeforeValidator(values.read_words)]
+FilePath = Annotated[Path, BeforeValidator(values.read_path)]
 # A key that may also say nothing: null, ~ or an empty value.
 MaybeText = Annotated[Text | None, BeforeValidator(values.read_optional)]
+Trigger = Annotated[str | None, BeforeValidator(values.read_trigger)]
 MaybeSwitch = Annotated[Switch | None, BeforeValidator(values.read_optional)]
 MaybeNumber = Annotated[Number | None, BeforeValidator(values.read_optional)]
 MaybeWhole = Annotated[Annotated[Whole, Field(ge=1)] | None, BeforeValidator(values.read_optional)]
@@ -61,7 +65,7 @@ class SubsetSpec(_Part):
 
     path: FilePath
     num_repeats: MaybeWhole = None
-    trigger: MaybeText = None
+    trigger: Trigger = None
     is_reg: Switch = False
 
 
@@ -148,7 +152,7 @@ class TrainingSpec(_Part):
 class SamplesSpec(_Part):
     """Pictures made while training. Without prompts and an interval there are none."""
 
-    prompts: Texts = ()
+    prompts: Prompts = ()
     every_n_steps: Annotated[Whole, Field(ge=0)] = 0
     every_n_epochs: Annotated[Whole, Field(ge=0)] = 0
     at_first: Switch = False
@@ -179,6 +183,11 @@ def _read_flags(value: Any) -> dict[str, FlagValue]:
         raise ValueError(f"must be keys with values, as lr_scheduler: cosine, not {values.shown(value)}")
     flags: dict[str, FlagValue] = {}
     for name, item in value.items():
+        if not re.fullmatch(r"\w+", str(name)):
+            word = re.sub(r"\W+", "_", str(name)).strip("_")
+            raise refuse(
+                ("flags", str(name)), "is no name of an option", f"Write {word}: no dashes, as sd-scripts' own."
+            )
         try:
             flags[str(name)] = read_flag(str(name), item)
         except ValueError as error:
@@ -192,14 +201,14 @@ class TrainSpec(_Part):
     # `schema` is the key in the file; that name is taken on pydantic's models.
     schema_version: Annotated[Whole, Field(alias="schema")] = SCHEMA
     name: Text
-    trigger: MaybeText = None
+    trigger: Trigger = None
     base_model: Text = "flux-dev"
     backend: Literal["auto", "kohya", "builtin"] = "auto"
     dataset: DatasetSpec
     training: TrainingSpec = TrainingSpec()
     samples: SamplesSpec = SamplesSpec()
     flags: Annotated[dict[str, FlagValue], BeforeValidator(_read_flags)] = Field(default_factory=dict)
-    extra_args: Texts = ()
+    extra_args: Words = ()
     after: AfterSpec = AfterSpec()
 
     @property
@@ -223,17 +232,13 @@ class TrainSpec(_Part):
     @field_validator("name")
     @classmethod
     def _has_output_name(cls, value: str) -> str:
+        value = value.strip()
         slug = output_name(value)
         if not slug:
             raise ValueError(f'must have a letter or a digit, for it names the files: not "{value}"')
         if len(slug) > 150:  # file systems stop at 255, and step, epoch, seed and extension come after it
             raise ValueError(f"is too long for a file name: {len(slug)} characters, 150 are possible")
         return value
-
-    @field_validator("trigger")
-    @classmethod
-    def _stripped_trigger(cls, value: str | None) -> str | None:
-        return (value or "").strip() or None
 
     @model_validator(mode="after")
     def _one_place_for_each_setting(self) -> Self:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.config.flag_rules import SAID_ELSEWHERE
 from fluxgym_tui.config.sd_flags import FLAG_KINDS
-from fluxgym_tui.config.spec import DECIDED_BY_MODEL, DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
+from fluxgym_tui.config.spec import DECIDED_BY_MODEL, AfterSpec, DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
 from fluxgym_tui.config.values import NULL_WORDS, Plain
 from fluxgym_tui.config.yaml_text import Route, Tree, decode, read_tree
 
@@ -272,6 +272,8 @@ def new_spec_text(
         data["trigger"] = trigger
     spec = change_spec(build_spec(data), dict(changes or {}))
     written = spec_data(spec)
+    if spec.after == AfterSpec():
+        del written["after"]  # nothing of it is done yet, so a new spec does not offer it
     if relative_to is not None and folder.is_relative_to(Path(relative_to).absolute()):
         written["dataset"]["path"] = folder.relative_to(Path(relative_to).absolute())
     from fluxgym_tui.config.spec_text import write_spec

@@ -2,6 +2,8 @@
 
 import math
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -118,6 +120,43 @@ def read_texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         return tuple(read_text(item) for item in value)
     raise ValueError(f"must be a list of texts, not {shown(value)}")
+
+
+def read_trigger(value: Any) -> str | None:
+    """A trigger: one line, without space around it; None where it says nothing."""
+    trigger = None if is_null(value) else read_text(value).strip()
+    if trigger and len(trigger.splitlines()) > 1:
+        raise ValueError("must be one line: of a caption, sd-scripts trains the first")
+    return trigger or None
+
+
+def read_prompts(value: Any) -> tuple[str, ...]:
+    """Prompts, one a line, for so their file has them; empty lines are left out."""
+    return tuple(line.strip() for text in read_texts(value) for line in text.splitlines() if line.strip())
+
+
+def read_words(value: Any) -> tuple[str, ...]:
+    """Words of a command line: a list of them, or one text in which a shell would find them."""
+    if isinstance(value, str) and not is_null(value):
+        try:
+            return tuple(shlex.split(str(value)))
+        except ValueError as error:
+            raise ValueError("has a quote that does not end") from error
+    words = read_texts(value)
+    for word in words:
+        if re.match(r"--\w+\s", word):
+            raise ValueError(f'has two words in one: write "{word}" as {", ".join(word.split())}')
+    return words
+
+
+def read_path(value: Any) -> Path:
+    """A path, not empty."""
+    if isinstance(value, Path):
+        return value
+    text = read_text(value)
+    if not text.strip():
+        raise ValueError("must be a path, not an empty text")
+    return Path(text)
 
 
 def read_any(value: Any) -> bool | int | float | str | tuple[Any, ...]:

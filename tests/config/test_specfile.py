@@ -225,6 +225,11 @@ def test_an_unknown_key_is_named_with_its_place_and_the_nearest(text: str, messa
         (HEAD + "schema: 2\n", "s.yaml:3:9: schema is 2, and this version reads 1"),
         (HEAD + "backend: diffusers\n", "s.yaml:3:10: backend must be one of 'auto', 'kohya', 'builtin'"),
         (HEAD + "flags: [a]\n", "s.yaml:3:8: flags must be keys with values"),
+        (HEAD + "flags: {--seed: 3}\n", "s.yaml:3:17: flags.--seed is no name of an option"),
+        (HEAD + "extra_args: [--vae_batch_size 2]\n", "s.yaml:3:13: extra_args has two words in one"),
+        (HEAD + 'extra_args: "--a \'b"\n', "s.yaml:3:13: extra_args has a quote that does not end"),
+        (HEAD + "trigger: |\n  a\n  b\n", "s.yaml:3:10: trigger must be one line"),
+        ("name: x\ndataset: {path: ''}\n", "s.yaml:2:17: dataset.path must be a path, not an empty text"),
         (HEAD + "flags: {sdpa: maybe}\n", "s.yaml:3:15: flags.sdpa must be true or false"),
         (HEAD + "flags: {sigmoid_scale: wide}\n", "s.yaml:3:24: flags.sigmoid_scale must be a number"),
         (HEAD + "flags: {weighting_scheme: x}\n", "s.yaml:3:27: flags.weighting_scheme must be one of sigma_sqrt"),
@@ -292,6 +297,16 @@ def test_paths_are_relative_to_the_file_and_home_is_expanded(monkeypatch: pytest
     spec = parse("name: x\ndataset: {path: ~/photos, subsets: [{path: ../more}, {path: /abs}]}\n")
     assert spec.dataset.path == Path("/home/ann/photos")
     assert [subset.path for subset in spec.dataset.subsets] == [Path("/specs/../more"), Path("/abs")]
+
+
+def test_prompts_may_be_a_text_of_lines_and_arguments_a_text_of_words() -> None:
+    text = (
+        HEAD
+        + 'samples:\n  prompts: |\n    a cat --d 1\n\n    a dog\nextra_args: --vae_batch_size 2 --log_prefix "a b"\n'
+    )
+    spec = parse(text)
+    assert spec.samples.prompts == ("a cat --d 1", "a dog")
+    assert spec.extra_args == ("--vae_batch_size", "2", "--log_prefix", "a b")
 
 
 def test_deep_nesting_is_an_error_and_no_crash() -> None:
@@ -372,6 +387,7 @@ class TestOnePlaceForEachSetting:
 names = st.text(min_size=1, max_size=30).filter(lambda text: any(c.isascii() and c.isalnum() for c in text))
 texts = st.text(min_size=1, max_size=40)
 lines = texts.map(str.strip).filter(bool)
+one_line = texts.filter(lambda text: len(text.strip().splitlines()) <= 1)
 paths = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=20).map(
     lambda text: Path("/p") / f"x{text}"
 )
@@ -406,7 +422,7 @@ def specs(draw: st.DrawFn) -> TrainSpec:
     return build_spec(
         {
             "name": draw(names),
-            "trigger": draw(st.none() | texts),
+            "trigger": draw(st.none() | one_line),
             "base_model": draw(lines),
             "backend": draw(st.sampled_from(["auto", "kohya", "builtin"])),
             "dataset": {
@@ -419,7 +435,7 @@ def specs(draw: st.DrawFn) -> TrainSpec:
                     st.lists(
                         st.fixed_dictionaries(
                             {"path": paths},
-                            optional={"num_repeats": st.integers(1, 9), "trigger": texts, "is_reg": st.booleans()},
+                            optional={"num_repeats": st.integers(1, 9), "trigger": one_line, "is_reg": st.booleans()},
                         ),
                         max_size=3,
                     )
