@@ -44,7 +44,7 @@ class Follower:
         events = self._new()
         if events or self.done:
             return events
-        if time.monotonic() - self._asked_s < _LIVENESS_S and self.summary.state.ended is False:
+        if time.monotonic() - self._asked_s < _LIVENESS_S and not self.summary.state.ended:
             return []
         return self._look()
 

@@ -181,7 +181,7 @@ def main(argv: list[str]) -> int:
         return ExitCode.OK  # the child belongs to init from now on: nobody has to reap it
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    if os.getpid() != os.getsid(0):
+    with contextlib.suppress(PermissionError):  # refused to who leads a group already, as started by hand in a shell
         os.setsid()
     before = last_holder(run.lock)
     try:
