@@ -85,6 +85,8 @@ def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None 
     findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
     if files is not None:
         findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))
+    if backend.name == "kohya":
+        findings += _last_sample_findings(flags, plan)
     findings += _after_findings(resolved)
     findings += _login_findings()
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
@@ -111,6 +113,25 @@ def first_job(spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFi
         flags=flags,
         extra_args=spec.extra_args,
     )
+
+
+def _last_sample_findings(flags: Mapping[str, FlagValue], plan: SpecPlan) -> list[Finding]:
+    """A warning where sd-scripts would make samples at the last step: it does so before it saves the LoRA."""
+    steps = plan.plan.steps
+    ends = {"sample_every_n_steps": steps.total, "sample_every_n_epochs": steps.epochs}
+    for name, last in ends.items():
+        every = flags.get(name)
+        if isinstance(every, int) and last and last % every == 0:
+            unit = name.removeprefix("sample_every_n_")
+            return [
+                Finding(
+                    code="sample_before_last_save",
+                    severity=Severity.WARNING,
+                    title=f"samples every {every} {unit} fall on the last of {last}, before sd-scripts saves the LoRA",
+                    fix="Take another interval: a crash while sampling there loses what was learnt since the last save.",
+                )
+            ]
+    return []
 
 
 def _after_findings(spec: TrainSpec) -> list[Finding]:

@@ -242,7 +242,7 @@ datasets_st = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(datasets_st, max_size=3))
 def test_what_was_written_is_read_back_equal(
     tmp_path_factory: pytest.TempPathFactory, datasets: list[DatasetConfig]

@@ -95,7 +95,7 @@ def test_no_spec_is_not_overwritten() -> None:
         update_spec_text("- a\n", parse(WRITTEN), folder=FOLDER, origin="s.yaml")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(specs(), specs(), st.booleans())
 def test_any_spec_becomes_any_other(old: TrainSpec, new: TrainSpec, comments: bool) -> None:
     text = "# mine\n" + dump_spec(old, comments=comments) + "# last\n"

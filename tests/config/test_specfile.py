@@ -466,7 +466,7 @@ def specs(draw: st.DrawFn) -> TrainSpec:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(specs(), st.booleans())
 def test_a_spec_that_was_written_is_read_back_equal(spec: TrainSpec, comments: bool) -> None:
     text = dump_spec(spec, comments=comments)

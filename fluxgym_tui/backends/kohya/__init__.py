@@ -17,7 +17,7 @@ _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",  # else prints, and with them epochs and checkpoints, come late
     "PYTHONIOENCODING": "utf-8",
     "COLUMNS": "200",  # off a terminal rich wraps its records at 80
-    "TQDM_NCOLS": "80",  # and bars would fill those columns
+    "TQDM_NCOLS": "120",  # and bars would fill those columns; a bar that finds no room loses its end
     "TOKENIZERS_PARALLELISM": "false",  # says so at every fork otherwise
 }
 

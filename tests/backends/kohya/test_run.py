@@ -149,6 +149,15 @@ class TestAuto:
             preflight(spec_in(gym), workspace=gym, sd_scripts=gym.root / "photos")
 
 
+@pytest.mark.parametrize(("every", "warned"), [(6, True), (7, False), (0, False)])
+def test_samples_on_the_last_step_are_warned_of(gym: Workspace, every: int, warned: bool) -> None:
+    spec = spec_in(gym)
+    samples = spec.samples.model_copy(update={"every_n_steps": every})
+    ready = preflight(spec.model_copy(update={"samples": samples}), workspace=gym)
+    assert ready.plan.plan.steps.total == 24
+    assert ("sample_before_last_save" in [finding.code for finding in ready.findings]) is warned
+
+
 def test_a_flag_of_nobody_stops_the_start(gym: Workspace) -> None:
     spec = spec_in(gym).model_copy(update={"flags": {"sigmod_scale": 1.0}})
     (error,) = preflight(spec, workspace=gym).errors
