@@ -128,7 +128,7 @@ def _last_sample_findings(flags: Mapping[str, FlagValue], plan: SpecPlan) -> lis
                     code="sample_before_last_save",
                     severity=Severity.WARNING,
                     title=f"samples every {every} {unit} fall on the last of {last}, before sd-scripts saves the LoRA",
-                    fix="Take another interval: a crash while sampling there loses what was learnt since the last save.",
+                    fix="Take another interval: a crash while sampling there loses all since the last save.",
                 )
             ]
     return []
