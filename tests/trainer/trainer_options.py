@@ -51,7 +51,7 @@ def drawn_dataset(folder: Path, *, pictures: int = 3, batch_size: int = 1) -> Pa
     photos.mkdir(parents=True)
     for number in range(pictures):
         image = Image.new("RGB", (64, 64), (250, 240, 200))
-        image.paste((40 + 60 * number, 30, 90), (8 + number, 16, 40, 48))
+        image.paste((40 + 60 * number % 200, 30, 90), (8 + number, 16, 40, 48))
         image.save(photos / f"{number}.png")
         (photos / f"{number}.txt").write_text(f"a red square {number}\n", encoding="utf-8")
     toml = folder / "dataset.toml"
