@@ -8,9 +8,10 @@ from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.dataset.digests import DigestCache
 from fluxgym_tui.dataset.problems import problem
 
-# Reading every byte of thousands of copies would take longer than all the rest of a scan. Beyond this, pictures of one
+# Reading every byte of thousands of copies would take longer than all the rest of a scan. Beyond these, pictures of one
 # size, start and end are taken for the same, and the finding says so.
-MAX_HASHED_BYTES: Final = 32_000_000
+MAX_COMPARED: Final = 200
+MAX_COMPARED_BYTES: Final = 1_000_000_000
 
 
 class Duplicates:
@@ -19,29 +20,33 @@ class Duplicates:
     def __init__(self, digests: DigestCache | None) -> None:
         self._digests = digests
         self._first: dict[int, str] = {}
-        self._again: dict[int, list[tuple[str, int]]] = {}
+        self._again: dict[int, list[str]] = {}
 
     def add(self, path: str, key: int) -> None:
         """Take a picture into account. `key` is its size in bytes times 2^32 plus a checksum of its ends."""
         first = self._first.setdefault(key, path)
         if first is not path:
-            self._again.setdefault(key, []).append((path, key >> 32))
+            self._again.setdefault(key, []).append(path)
 
     def findings(self) -> Iterator[Finding]:
         """One finding for each picture that repeats an earlier one."""
         if not self._again:
             return
         digests = self._digests or DigestCache.default()
-        left_bytes = MAX_HASHED_BYTES
+        compared = compared_bytes = 0
         for key, again in self._again.items():
             first = self._first[key]
+            size_bytes = key >> 32
             first_of: dict[str, str] = {}
-            for path, size_bytes in [(first, 0), *again]:
-                try:
-                    if left_bytes <= 0 and not digests.knows(Path(path)):
+            for path in (first, *again):
+                if compared >= MAX_COMPARED or compared_bytes >= MAX_COMPARED_BYTES:
+                    # Of bitmaps size, start and end say little: all are of one size, and many have a plain border.
+                    if path is not first and not path.lower().endswith(".bmp"):
                         yield problem("duplicate", path=path, detail=f"the same size, start and end as {first}")
-                        continue
-                    left_bytes -= size_bytes
+                    continue
+                compared += 1
+                compared_bytes += size_bytes
+                try:
                     same = first_of.setdefault(digests.digest(Path(path)), path)
                 except OSError:
                     continue  # it vanished: the next scan tells
