@@ -17,6 +17,7 @@ from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.scanned import ScanResult
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
 from fluxgym_tui.machine.sessions import detachment
@@ -70,8 +71,16 @@ def resolve(
     return resolved, backend, model
 
 
-def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None = None) -> Preflight:
+def preflight(
+    spec: TrainSpec,
+    *,
+    workspace: Workspace,
+    sd_scripts: Path | None = None,
+    scanned: Mapping[Path, ScanResult] | None = None,
+) -> Preflight:
     """Scan, plan and check `spec`. Starts and writes nothing. `sd_scripts` as in `resolve`.
+
+    `scanned` has folders that were read just before, and need not be read again.
 
     Raises:
         FluxgymError: a question has no answer at all: no such model, no such folder.
@@ -81,7 +90,7 @@ def preflight(spec: TrainSpec, *, workspace: Workspace, sd_scripts: Path | None 
     flags = effective_flags(resolved, backend=backend.name, vram=vram, model=model)
     found = local_files(model, workspace=workspace.root, small_t5=wants_small_t5(vram, backend=backend.name))
     files = found if isinstance(found, ModelFiles) else None
-    plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None)
+    plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None, scanned=scanned)
     findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
     if files is not None:
         findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))

@@ -56,11 +56,17 @@ def stage_sources(spec: TrainSpec) -> tuple[StageSource, ...]:
     return (first, *more)
 
 
-def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: Path | None = None) -> SpecPlan:
+def plan_spec(
+    spec: TrainSpec,
+    *,
+    flags: Mapping[str, FlagValue],
+    transformer: Path | None = None,
+    scanned: Mapping[Path, ScanResult] | None = None,
+) -> SpecPlan:
     """Scan the folders of `spec` and plan its training.
 
     `flags` are its effective flags; `transformer` is the base model's file, from whose widths the size of the LoRA
-    follows (FLUX.1's where it is not here).
+    follows (FLUX.1's where it is not here). A folder in `scanned` is taken as it was found then.
 
     Raises:
         FluxgymError: a folder cannot be listed.
@@ -75,7 +81,8 @@ def plan_spec(spec: TrainSpec, *, flags: Mapping[str, FlagValue], transformer: P
         bucket_no_upscale=dataset.bucket_no_upscale,
     )
     sources = stage_sources(spec)
-    scans = tuple(scan(source.folder) for source in sources)
+    known = scanned or {}
+    scans = tuple(known.get(source.folder) or scan(source.folder) for source in sources)
     found = [one for result in scans for one in result.problems if one.code not in _SAID_OF_ALL_FOLDERS]
     for source, result in zip(sources, scans, strict=True):
         found += staging_advice(
