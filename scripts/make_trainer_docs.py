@@ -21,7 +21,8 @@ picture, so the kohya backend is the one for cards with less than about 40 GB.
 
 - Pictures are those of sd-scripts' flat listing of each `image_dir`, bucketed, scaled (down by area, up by Lanczos)
   and cropped as there. Latents and captions are cached beside them in sd-scripts' files, with a fingerprint of picture,
-  caption, size and encoder: what changed is made again, and only that.
+  caption, size and encoder: what changed is made again, and only that. Sample prompts are cached in `sample/.prompts/`.
+  An encoder that no cache lacks is not loaded.
 - The order of pictures and all noise follow from `--seed`, the epoch and the step.
 - Checkpoints are written before samples are made, whole or not at all. `NAME.safetensors` is the last.
 - Facts about the run go as JSON Lines to the file that `FLUXGYM_EVENTS` names; lines for people go to standard output.

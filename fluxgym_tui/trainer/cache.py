@@ -66,16 +66,11 @@ def latent_keys(
     return keys
 
 
-def text_keys(
-    pictures: Sequence[Picture], *, clip_digest: str, t5_digest: str, max_tokens: int
-) -> dict[Path, caches.TextKey]:
+def text_keys(pictures: Sequence[Picture], *, key_of: Callable[[str], caches.TextKey]) -> dict[Path, caches.TextKey]:
     """What the encoding of each caption depends on, by cache file. FluxgymError as `latent_keys`."""
     keys: dict[Path, caches.TextKey] = {}
     for picture in pictures:
-        key = caches.TextKey(
-            caption=picture.caption, clip_digest=clip_digest, t5_digest=t5_digest, max_tokens=max_tokens
-        )
-        _put(keys, text_path(picture), key, picture)
+        _put(keys, text_path(picture), key_of(picture.caption), picture)
     return keys
 
 
@@ -115,7 +110,6 @@ def make_latents(
 
 
 def make_texts(
-    pictures: Sequence[Picture],
     keys: Mapping[Path, caches.TextKey],
     *,
     encode: Callable[[list[str]], Mapping[str, Tensor]],
@@ -123,13 +117,13 @@ def make_texts(
     batch_size: int,
     progress: Progress,
 ) -> None:
-    """Encode and cache the captions of `pictures`; a caption of several pictures is encoded once.
+    """Encode and cache the captions of `keys`; one that several files want is encoded once.
 
     `encode` gives for B captions l_pooled (B, vec), t5_out (B, T, context), txt_ids (B, T, 3), t5_attn_mask (B, T).
     """
-    by_caption: defaultdict[str, dict[Path, None]] = defaultdict(dict)
-    for picture in pictures:
-        by_caption[picture.caption][text_path(picture)] = None
+    by_caption: defaultdict[str, list[Path]] = defaultdict(list)
+    for path, key in keys.items():
+        by_caption[key.caption].append(path)
     done = 0
     for captions in _chunks(list(by_caption), batch_size):
         encoded = {name: tensor.cpu() for name, tensor in encode(list(captions)).items()}
@@ -147,10 +141,10 @@ def read_batch(pictures: Sequence[Picture]) -> FlowBatch:
     latents = [
         _read(latent_path(picture), (name := f"latents_{height // 8}x{width // 8}",))[name] for picture in pictures
     ]
-    texts = [_read(text_path(picture), ("l_pooled", "t5_out", "txt_ids", "t5_attn_mask")) for picture in pictures]
+    texts = [read_text(text_path(picture)) for picture in pictures]
 
     def stacked(name: str) -> Tensor:
-        return torch.stack([torch.from_numpy(text[name]) for text in texts])
+        return torch.stack([text[name] for text in texts])
 
     return FlowBatch(
         latents=torch.stack([torch.from_numpy(latent) for latent in latents]),
@@ -160,6 +154,12 @@ def read_batch(pictures: Sequence[Picture]) -> FlowBatch:
         t5_attn_mask=stacked("t5_attn_mask"),
         loss_weights=torch.tensor([picture.loss_weight for picture in pictures]),
     )
+
+
+def read_text(path: Path) -> dict[str, Tensor]:
+    """The encoding of one caption: l_pooled (vec), t5_out (T, context), txt_ids (T, 3), t5_attn_mask (T)."""
+    arrays = _read(path, ("l_pooled", "t5_out", "txt_ids", "t5_attn_mask"))
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def read_ahead(batches: Iterable[Sequence[Picture]], *, workers: int) -> Generator[FlowBatch, None, None]:

@@ -2,15 +2,15 @@
 
 import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from fluxgym_tui.base.events import Phase
+from fluxgym_tui.base.prompts import SamplePrompt
 from fluxgym_tui.base.text import count
-from fluxgym_tui.dataset.caches import DigestCache
+from fluxgym_tui.dataset.caches import DigestCache, TextKey
 from fluxgym_tui.trainer import cache
 from fluxgym_tui.trainer.autoencoder import load_autoencoder
 from fluxgym_tui.trainer.report import Reporter
@@ -18,7 +18,7 @@ from fluxgym_tui.trainer.sample import Conditioning
 from fluxgym_tui.trainer.sampler import PromptConditioning
 from fluxgym_tui.trainer.setup import Setup
 from fluxgym_tui.trainer.stopping import StopRequest
-from fluxgym_tui.trainer.text import CLIP_TOKENIZER, T5_TOKENIZER, TextEncoders, load_text_encoders, tokenizer_folder
+from fluxgym_tui.trainer.text import CLIP_TOKENIZER, T5_TOKENIZER, load_text_encoders, tokenizer_folder
 
 
 def fill_caches(setup: Setup, *, report: Reporter, stop: StopRequest) -> list[PromptConditioning]:
@@ -40,7 +40,7 @@ def _fill_latents(setup: Setup, digests: DigestCache, report: Reporter, stop: St
     pictures = setup.data.pictures
     keys = cache.latent_keys(pictures, vae_digest=_digest(setup.options.ae, digests), digests=digests)
     stale = cache.stale(keys)
-    report.say(f"latents of {count(len(keys), 'picture')}: {len(keys) - len(stale)} from their caches")
+    report.say(f"latents of {count(len(keys), 'picture')}: {len(keys) - len(stale)} cached")
     if stale:
         cache.make_latents(
             [picture for picture in pictures if cache.latent_path(picture) in stale],
@@ -53,56 +53,76 @@ def _fill_latents(setup: Setup, digests: DigestCache, report: Reporter, stop: St
 
 def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: StopRequest) -> list[PromptConditioning]:
     report.phase("cache_text")
-    options, pictures = setup.options, setup.data.pictures
+    options = setup.options
     masked = " masked" if options.apply_t5_attn_mask else ""  # T5 does not look at the padding then
-    precision = f" {setup.dtype}"
-    keys = cache.text_keys(
-        pictures,
-        clip_digest=_digest(options.clip_l, digests) + _tokenizer_digest(setup, CLIP_TOKENIZER, digests) + precision,
-        t5_digest=_digest(options.t5xxl, digests)
-        + _tokenizer_digest(setup, T5_TOKENIZER, digests)
-        + precision
-        + masked,
-        max_tokens=setup.t5_tokens,
-    )
-    stale = cache.stale(keys)
-    report.say(f"captions of {count(len(keys), 'picture')}: {len(keys) - len(stale)} from their caches")
-    if not stale and not setup.prompts:
-        return []
-    encoders = load_text_encoders(
-        clip_l=options.clip_l,
-        t5xxl=options.t5xxl,
-        max_tokens=setup.t5_tokens,
-        tokenizer_cache_dir=options.tokenizer_cache_dir,
-        dtype=setup.dtype,
-        device=setup.device,
-    )
-    stop.check()
-    cache.make_texts(
-        [picture for picture in pictures if cache.text_path(picture) in stale],
-        keys,
-        encode=lambda captions: encoders.encode(captions, apply_t5_attn_mask=options.apply_t5_attn_mask),
-        apply_t5_attn_mask=options.apply_t5_attn_mask,
-        batch_size=options.text_encoder_batch_size or setup.data.sets[0].config.batch_size,
-        progress=_progress("cache_text", "captions", report, stop),
-    )
-    return [_condition(setup, encoders, index) for index in range(len(setup.prompts))]
+    clip_digest = _digest(options.clip_l, digests) + _tokenizer_digest(setup, CLIP_TOKENIZER, digests)
+    t5_digest = _digest(options.t5xxl, digests) + _tokenizer_digest(setup, T5_TOKENIZER, digests)
 
-
-def _condition(setup: Setup, encoders: TextEncoders, index: int) -> PromptConditioning:
-    prompt = setup.prompts[index]
-    masked = setup.options.apply_t5_attn_mask
-
-    def encode(text: str) -> Conditioning:
-        encoded: dict[str, Tensor] = encoders.encode([text], apply_t5_attn_mask=masked)
-        return Conditioning(
-            t5_out=encoded["t5_out"],
-            txt_ids=encoded["txt_ids"],
-            l_pooled=encoded["l_pooled"],
-            t5_attn_mask=encoded["t5_attn_mask"] if masked else None,
+    def key_of(caption: str) -> TextKey:
+        return TextKey(
+            caption=caption,
+            clip_digest=f"{clip_digest} {setup.dtype}",
+            t5_digest=f"{t5_digest} {setup.dtype}{masked}",
+            max_tokens=setup.t5_tokens,
         )
 
-    return encode(prompt.text), None if prompt.cfg_scale == 1 else encode(prompt.negative or "")
+    captions = cache.text_keys(setup.data.pictures, key_of=key_of)
+    prompts = {_prompt_path(setup, text): key_of(text) for prompt in setup.prompts for text in _texts(prompt)}
+    keys = captions | prompts
+    stale = cache.stale(keys)
+    report.say(f"captions of {count(len(captions), 'picture')}: {len(captions) - len(stale & captions.keys())} cached")
+    if stale:
+        encoders = load_text_encoders(
+            clip_l=options.clip_l,
+            t5xxl=options.t5xxl,
+            max_tokens=setup.t5_tokens,
+            tokenizer_cache_dir=options.tokenizer_cache_dir,
+            dtype=setup.dtype,
+            device=setup.device,
+        )
+        stop.check()
+        _make_folder(prompts)
+        cache.make_texts(
+            {path: key for path, key in keys.items() if path in stale},
+            encode=lambda texts: encoders.encode(texts, apply_t5_attn_mask=options.apply_t5_attn_mask),
+            apply_t5_attn_mask=options.apply_t5_attn_mask,
+            batch_size=options.text_encoder_batch_size or setup.data.sets[0].config.batch_size,
+            progress=_progress("cache_text", "captions", report, stop),
+        )
+    return [_condition(setup, prompt) for prompt in setup.prompts]
+
+
+def _texts(prompt: SamplePrompt) -> tuple[str, ...]:
+    """The texts that a sample is made from: its prompt, and the negative one where guidance needs both."""
+    return (prompt.text,) if prompt.cfg_scale == 1 else (prompt.text, prompt.negative or "")
+
+
+def _prompt_path(setup: Setup, text: str) -> Path:
+    """Where a prompt's encoding is cached: beside the samples, so that a resume loads no encoder for it."""
+    name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return setup.options.output_dir / "sample" / ".prompts" / f"{name}_flux_te.npz"
+
+
+def _make_folder(prompts: Iterable[Path]) -> None:
+    for path in prompts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _condition(setup: Setup, prompt: SamplePrompt) -> PromptConditioning:
+    positive, *negative = (_read_conditioning(setup, text) for text in _texts(prompt))
+    return positive, negative[0] if negative else None
+
+
+def _read_conditioning(setup: Setup, text: str) -> Conditioning:
+    encoded = {
+        name: tensor[None].to(setup.device) for name, tensor in cache.read_text(_prompt_path(setup, text)).items()
+    }
+    return Conditioning(
+        t5_out=encoded["t5_out"],
+        txt_ids=encoded["txt_ids"],
+        l_pooled=encoded["l_pooled"],
+        t5_attn_mask=encoded["t5_attn_mask"] if setup.options.apply_t5_attn_mask else None,
+    )
 
 
 def _progress(phase: Phase, unit: str, report: Reporter, stop: StopRequest) -> Callable[[int, int], None]:

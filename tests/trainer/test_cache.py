@@ -130,6 +130,25 @@ def test_encoders_that_nothing_needs_are_not_loaded(cached: Path, monkeypatch: p
     assert (cached / "again" / "last.safetensors").is_file()
 
 
+def test_a_prompt_is_encoded_once(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = cached / "prompts.txt"
+    prompts.write_text("a cat --w 64 --h 64 --s 1 --d 1\na cat --w 64 --h 64 --s 1 --l 2 --n dog\n", encoding="utf-8")
+    sampling = (*ONE_STEP, "--sample_prompts", str(prompts), "--sample_at_first")
+    train_quickly(cached / "dataset.toml", cached / "prompted", *sampling, models=cached / "models")
+    (first,) = (cached / "prompted" / "sample").glob("*_00_*.png")
+    drawn = first.read_bytes()
+    first.unlink()
+    assert len(list((cached / "prompted" / "sample" / ".prompts").glob("*.npz"))) == 2
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("an encoder was loaded")
+
+    monkeypatch.setattr("fluxgym_tui.trainer.encode.load_text_encoders", loaded)
+    train_quickly(cached / "dataset.toml", cached / "prompted", *sampling, models=cached / "models")
+    (again,) = (cached / "prompted" / "sample").glob("*_00_*.png")
+    assert again.read_bytes() == drawn
+
+
 def test_latents_do_not_depend_on_order_or_company(cached: Path, tmp_path: Path) -> None:
     toml = drawn_dataset(tmp_path)
     train_quickly(toml, tmp_path / "out", *ONE_STEP, "--vae_batch_size", "3", models=cached / "models")
