@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 # The dot at (x, y) of a cell two wide and four high.
@@ -65,38 +65,47 @@ def bounds(steps: Sequence[int], values: Sequence[float], first: float, last: fl
 
 
 def draw(canvas: Canvas, steps: Sequence[int], values: Sequence[float], window: Window, colour: int) -> None:
-    """Draw one curve: in each column of dots the span of its values, joined to the column before."""
-    columns, dots = canvas.width * 2, canvas.height * 4
+    """Draw one curve: in each column of dots the span of its values; neighbours are joined, also over empty columns."""
     if window.last <= window.first or not steps:
         return
-    scale = (window.last - window.first) / max(columns - 1, 1)
-    at = bisect_left(steps, window.first)
-    stop = bisect_left(steps, window.last + 1)
-    before: tuple[int, int] | None = None
-    for x in range(columns):
-        if at >= stop:
-            break
-        until = window.first + (x + 0.5) * scale
-        end = at
-        if steps[at] <= until:
-            end = bisect_left(steps, until, at, stop)
-            if end < stop and steps[end] == until:
-                end += 1
-        if end == at:
-            continue
-        span = _span(values[at:end], window, dots)
-        at = end
-        if span is None:
+    before: tuple[int, int, int] | None = None
+    for x, span in _columns(steps, values, window, canvas):
+        if span is None:  # nothing finite: a gap that is seen
             before = None
             continue
         top, bottom = span
-        if before is not None:  # no gap between neighbours
-            if before[0] > bottom + 1:
-                bottom = before[0] - 1
-            elif before[1] < top - 1:
-                top = before[1] + 1
+        if before is not None:
+            _join(canvas, before, x, (top + bottom) / 2, colour)
+            if x == before[0] + 1:
+                top, bottom = min(top, before[2] + 1), max(bottom, before[1] - 1)
         canvas.column(x, top, bottom, colour)
-        before = span
+        before = (x, *span)
+
+
+def _join(canvas: Canvas, before: tuple[int, int, int], x: int, y: float, colour: int) -> None:
+    """A line through the empty columns between the last one drawn and the point (x, y)."""
+    begin, last = before[0], (before[1] + before[2]) / 2
+    slope = (y - last) / (x - begin)
+    at = round(last)
+    for column in range(begin + 1, x):
+        to = round(last + slope * (column - begin))
+        canvas.column(column, *((at + 1, to) if to > at else (to, at - 1) if to < at else (at, at)), colour)
+        at = to
+
+
+def _columns(
+    steps: Sequence[int], values: Sequence[float], window: Window, canvas: Canvas
+) -> Iterator[tuple[int, tuple[int, int] | None]]:
+    """The columns of dots that have steps in them, each with the dots of its greatest and least value."""
+    columns, dots = canvas.width * 2, canvas.height * 4
+    scale = (window.last - window.first) / max(columns - 1, 1)
+    at = bisect_left(steps, window.first)
+    stop = bisect_left(steps, window.last + 1)
+    while at < stop:
+        x = round((steps[at] - window.first) / scale)
+        end = max(bisect_left(steps, window.first + (x + 0.5) * scale, at, stop), at + 1)
+        yield x, _span(values[at:end], window, dots)
+        at = end
 
 
 def _span(values: Sequence[float], window: Window, dots: int) -> tuple[int, int] | None:

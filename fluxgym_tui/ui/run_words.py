@@ -131,10 +131,10 @@ def end_lines(summary: RunSummary, history: RunHistory) -> list[Content]:
 def facts(summary: RunSummary, history: RunHistory) -> Content:
     """The panel beside the chart: files, samples, warnings, and what the probe says."""
     sections: list[Content] = []
-    saved = [f"{Path(event.path).name}{_at(event)}" for event in reversed(history.checkpoints)]
-    sections.append(_section("LoRA files", saved, "none saved yet"))
-    samples = [f"{Path(event.path).name}{_at(event)}" for event in reversed(history.samples)]
-    sections.append(_section("Samples", samples, "none drawn yet"))
+    saved = [_file_row(event) for event in reversed(history.checkpoints)]
+    sections.append(_section("LoRA files by step", saved, "none saved yet"))
+    samples = [_file_row(event) for event in reversed(history.samples)]
+    sections.append(_section("Samples by step", samples, "none drawn yet"))
     if history.probes:
         rows = [f"{when} training {loss:.4f}" for when, loss in history.probes.items()]
         sections.append(_section("Loss at fixed noise", rows, ""))
@@ -153,8 +153,10 @@ def _section(title: str, rows: Sequence[str], none: str, *, most: int = 6) -> Co
     return Content.assemble(head, "\n", text, "\n")
 
 
-def _at(event: CheckpointEvent | SampleEvent) -> str:
-    return "" if event.step is None else f" (step {event.step:,})"
+def _file_row(event: CheckpointEvent | SampleEvent) -> str:
+    when = f"e{event.epoch}" if event.step is None else f"{event.step:,}"
+    name = Path(event.path).stem
+    return f"{when:>6}  {name if len(name) <= 25 else '…' + name[-24:]}"
 
 
 def _joined(parts: Sequence[str | tuple[str, str]]) -> Content:

@@ -51,9 +51,9 @@ def run(
     Raises:
         FluxgymError: this is no terminal, or `path` does not exist.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise FluxgymError(
-            "the app needs a terminal: input or output is a file or a pipe",
+            "the app needs a terminal: its input or output is a file or a pipe",
             hint="Use the commands instead; fluxgym-tui --help lists them.",
         )
     if path is not None and not path.exists():

@@ -111,6 +111,7 @@ _ASCII = str.maketrans(
         "▂": "_",
         "▁": "_",
         "▀": "=",
+        "▔": "-",
         "▌": "|",
         "▐": "|",
         "▊": "|",
@@ -136,7 +137,9 @@ def to_ascii(text: str) -> str:
 def _ascii_of(character: str) -> str:
     code = ord(character)
     if 0x2500 <= code < 0x2580:  # box drawing
-        if character in "─━┄┅┈┉╌╍═╴╶╸╺":
+        if character in "┄┅┈┉╌╍":
+            return "."
+        if character in "─━═╴╶╸╺":
             return "-"
         return "|" if character in "│┃┆┇┊┋╎╏║╵╷╹╻" else "+"
     if 0x2800 <= code < 0x2900:  # braille: by how many dots it has

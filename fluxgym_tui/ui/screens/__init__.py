@@ -26,6 +26,7 @@ class ScreenEntry:
 
 SCREENS: tuple[ScreenEntry, ...] = (
     ScreenEntry("5", "live", "Live", "live:LiveScreen"),
+    ScreenEntry("6", "samples", "Samples", "samples:SamplesScreen"),
     ScreenEntry("8", "runs", "Runs", "runs:RunsScreen"),
 )
 

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from textual.worker import Worker, get_current_worker
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.base.text import count, terminal_safe
 from fluxgym_tui.machine.gpu import Gpu, gpus
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
@@ -252,7 +252,7 @@ class LiveScreen(WorkScreen):
         if view.index is None:
             title.update(Content.styled(" log: nothing printed yet", MUTED))
             return
-        words = [f" {terminal_safe(view.index.path.name)}", f"{view.count:,} lines"]
+        words = [f" {terminal_safe(view.index.path.name)}", count(view.count, "line")]
         if view.only_bad:
             words[1] = f"{view.count:,} errors and warnings of {view.index.lines:,} lines (w shows all)"
         if view.query_text:

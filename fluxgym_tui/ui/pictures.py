@@ -1,0 +1,78 @@
+"""Pictures in character cells: half blocks in colour, or shades of grey in letters where there is no colour."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SHADES = " .:-=+*#%@"
+_KEPT = 512
+
+
+def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
+    """The cells (columns, rows) that a picture of `width` by `height` pixels takes; a cell is twice as high as wide."""
+    if width <= 0 or height <= 0 or columns <= 0 or rows <= 0:
+        return 0, 0
+    scale = min(columns / width, rows * 2 / height)
+    return max(1, min(columns, round(width * scale))), max(1, min(rows, round(height * scale / 2)))
+
+
+def draw_picture(path: Path, columns: int, rows: int, *, colour: bool = True) -> list[Strip]:
+    """The picture at `path`, upright, as large as fits into `columns` by `rows` cells; one strip a row.
+
+    Reads and decodes the file: call it in a thread. What was drawn before is kept, by the file's time and size.
+
+    Raises:
+        OSError: the file cannot be read, or is no whole picture.
+    """
+    found = path.stat()
+    return list(_drawn(path, columns, rows, colour, (found.st_mtime_ns, found.st_size)))
+
+
+@lru_cache(_KEPT)
+def _drawn(path: Path, columns: int, rows: int, colour: bool, version: tuple[int, int]) -> tuple[Strip, ...]:
+    from PIL import Image, ImageOps  # slow to import, and most screens show no picture
+
+    with Image.open(path) as opened:
+        # A JPEG is decoded at the least size that suffices: many times faster for photos.
+        opened.draft("RGB", (columns * 2, rows * 4))
+        upright = ImageOps.exif_transpose(opened)
+        width, height = fitted(upright.width, upright.height, columns, rows)
+        if not width:
+            return ()
+        small = upright.convert("RGB").resize((width, height * (2 if colour else 1)))
+    return tuple(_half_blocks(small) if colour else _letters(small))
+
+
+def _half_blocks(image: "Image") -> list[Strip]:
+    """The upper half of a cell in the colour of the letter, the lower in that of its ground."""
+    width, height = image.size
+    data = image.tobytes()
+    strips = []
+    for y in range(0, height, 2):
+        upper, lower = (data[row * width * 3 : (row + 1) * width * 3] for row in (y, y + 1))
+        segments = [Segment("▀", _style(upper[x : x + 3], lower[x : x + 3])) for x in range(0, width * 3, 3)]
+        strips.append(Strip(segments, width))
+    return strips
+
+
+@lru_cache(1 << 14)
+def _style(upper: bytes, lower: bytes) -> Style:
+    return Style.from_color(Color.from_rgb(*upper), Color.from_rgb(*lower))
+
+
+def _letters(image: "Image") -> list[Strip]:
+    width, height = image.size
+    grey = image.convert("L").tobytes()
+    shades = bytes(ord(_SHADES[value * len(_SHADES) // 256]) for value in range(256))
+    return [
+        Strip([Segment(grey[y * width : (y + 1) * width].translate(shades).decode("ascii"))], width)
+        for y in range(height)
+    ]
