@@ -32,7 +32,7 @@ _MODE_TRAITS: Final[dict[str, tuple[str, ...]]] = {
     "CMYK": ("cmyk",),
 }
 
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JXL")
+_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "ICO", "PPM", "JPEG2000", "AVIF", "HEIF", "JXL")
 # Formats that have a plugin of their own: what to import, and what to install.
 _PLUGINS: Final = {
     "heic": ("pillow_heif", "pillow-heif"),
@@ -147,7 +147,7 @@ def _by_pillow(path: str, head: bytes) -> PictureHeader:
         if plugin is not None:
             reason = f"{plugin.upper()} pictures are read only where {_PLUGINS[plugin][1]} is installed"
             raise PictureError("needs_plugin", reason) from error
-        raise PictureError("not_a_picture", "its bytes are not those of a picture") from error
+        raise PictureError("not_a_picture", "its bytes are not those of a picture that is trained") from error
     except FileNotFoundError:
         raise
     except pillow_errors() as error:

@@ -171,7 +171,7 @@ def _has_srgb_profile(path: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with quiet_pillow(), Image.open(path) as picture:
             profile = picture.info.get("icc_profile")
             return profile is None or (picture.mode == "RGB" and _is_srgb(profile))
     except pillow_errors():
