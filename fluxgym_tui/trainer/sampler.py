@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -45,7 +45,8 @@ class Sampler:
     def make_rounds(self, *, step: int) -> bool:
         """A picture of every prompt for each round that falls on `step`; whether there were any.
 
-        Where the device has no room for it, that is told and the training goes on.
+        Where the device has no room for it, that is told and the training goes on. A stop that is asked for ends the
+        round; what then becomes of the training is not decided here.
         """
         due = [moment for moment in self._setup.samples if moment.step == step]
         for moment in due:
@@ -70,9 +71,12 @@ class Sampler:
         epoch = 0 if moment.step == 0 else moment.epoch
         for index, prompt in enumerate(setup.prompts):
             positive, negative = self._conditionings[index]
-            states = sample_latents(self._model, prompt, positive=positive, negative=negative)
-            latents = deque(self._stoppable(states), maxlen=1).pop()
-            picture = decode_picture(autoencoder, latents)
+            states: deque[Tensor] = deque(maxlen=1)
+            for state in sample_latents(self._model, prompt, positive=positive, negative=negative):
+                states.append(state)
+                if self._stop.asked:
+                    return
+            picture = decode_picture(autoencoder, states.pop())
             path = sample_path(
                 folder,
                 output_name=setup.output_name,
@@ -84,11 +88,6 @@ class Sampler:
             )
             _write_picture(path, picture)
             self._report.sample(path, prompt_index=index, step=moment.step, epoch=epoch, seed=prompt.seed)
-
-    def _stoppable(self, states: Iterable[Tensor]) -> Iterator[Tensor]:
-        for state in states:
-            self._stop.check()
-            yield state
 
 
 def _write_picture(path: Path, picture: Image.Image) -> None:

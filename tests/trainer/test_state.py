@@ -4,6 +4,7 @@ import io
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.trainer.loop import train
 from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.sample import sample_latents
 from fluxgym_tui.trainer.setup import settle
 from fluxgym_tui.trainer.state import TrainState, read_state, write_state
 from fluxgym_tui.trainer.stopping import Stopped, StopRequest
@@ -81,6 +83,29 @@ def test_stopped_twice_is_never_stopped(dataset: Path, tmp_path: Path, optimizer
     state, resumed = (read_state(tmp_path / name / "last-state") for name in ("whole", "parts"))
     assert state.numbers == resumed.numbers
     assert all(torch.equal(state.tensors[key], resumed.tensors[key]) for key in state.tensors)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_stop_while_sampling_saves_the_state_too(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat --w 64 --h 64 --s 8\n", encoding="utf-8")
+
+    def interrupted(*args: Any, **named: Any) -> Iterator[torch.Tensor]:
+        for state in sample_latents(*args, **named):
+            signal.raise_signal(signal.SIGTERM)
+            yield state
+
+    monkeypatch.setattr("fluxgym_tui.trainer.sampler.sample_latents", interrupted)
+    options = options_for(dataset, *QUICK, *LONG, "--sample_prompts", str(prompts), "--sample_every_n_steps", "4",
+                          output_dir=tmp_path / "out")  # fmt: skip
+    stop = StopRequest()
+    stop.listen()
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(options, report=Reporter(out=io.StringIO()), stop=stop)
+    assert read_state(tmp_path / "out" / "last-step00000004-state").step == 4
+    assert list((tmp_path / "out" / "sample").glob("*.png")) == []
 
 
 def test_states_come_with_checkpoints_and_old_ones_go(dataset: Path, tmp_path: Path) -> None:
