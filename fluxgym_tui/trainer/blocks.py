@@ -43,6 +43,11 @@ class FluxGeometry:
     guidance_embed: bool = True
 
     def __post_init__(self) -> None:
+        if min(self.depth, self.depth_single_blocks) < 1:
+            raise FluxgymError(
+                f"A FLUX transformer has double and single blocks, not {self.depth} and {self.depth_single_blocks}.",
+                hint="Is it a whole FLUX.1 checkpoint?",
+            )
         if any(axis <= 0 or axis % 2 for axis in self.axes_dim):
             raise FluxgymError(
                 f"axes_dim {list(self.axes_dim)}: every axis must be even and above zero.",

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.modelfiles import describe
+from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.trainer.blocks import (
     EMBEDDING_CHANNELS,
     DoubleBlock,
@@ -154,9 +156,9 @@ def load_flux(
     """
     path = Path(path)
     try:
+        _refuse_other_kinds(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
             names = {key.removeprefix(PREFIX): key for key in file.keys()}  # noqa: SIM118 - not a mapping
-            _refuse_other_layouts(path, names)
             shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in names.items()}
             geometry = _geometry(path, shapes, axes_dim=_axes(path, axes_dim))
             with torch.device("meta"):  # the weights go straight into place: never two copies of them
@@ -187,22 +189,24 @@ def _axes(path: Path, given: Iterable[int] | None) -> tuple[int, ...]:
         ) from error
 
 
-def _refuse_other_layouts(path: Path, names: Iterable[str]) -> None:
-    names = set(names)
-    if any(name.startswith("transformer_blocks.") for name in names):
-        raise FluxgymError(
-            f"{path}: this FLUX checkpoint is in diffusers' layout.",
-            hint="Use the single file that Black Forest Labs published (flux1-dev.safetensors).",
-        )
-    if any(name.endswith((".scale_weight", ".weight_scale", "scaled_fp8")) for name in names):
+def _refuse_other_kinds(path: Path) -> None:
+    """Look at the header alone, before anything is loaded."""
+    header = read_header(path)
+    found = describe(header)
+    if found.kind != "flux":
+        hint = "Give a FLUX.1 checkpoint in one file, as Black Forest Labs published it (flux1-dev.safetensors)."
+        if found.kind == "chroma":
+            hint = "Chroma trains with the kohya backend (--model_type chroma)."
+        raise FluxgymError(f"{path} is no FLUX checkpoint in BFL's layout: {found.title}.", hint=hint)
+    if found.facts["fp8_scaled"]:
         raise FluxgymError(
             f"{path}: this checkpoint holds scaled fp8 weights, which train to noise.",
             hint="Use the bf16 file, or a plain fp8 (e4m3fn) one.",
         )
-    if "double_blocks.0.img_attn.qkv.weight" not in names or "single_blocks.0.linear1.weight" not in names:
+    if others := [name for name in header.tensors if name.startswith(("text_encoders.", "cond_stage_model.", "vae."))]:
         raise FluxgymError(
-            f"{path}: no FLUX transformer in it (no double_blocks and single_blocks).",
-            hint="Give a FLUX.1 checkpoint, as flux1-dev.safetensors.",
+            f"{path}: this checkpoint has its text encoders or autoencoder inside ({others[0]}).",
+            hint="Give the transformer's own file, and the encoders' and autoencoder's beside it.",
         )
 
 
@@ -216,7 +220,10 @@ def _geometry(path: Path, shapes: dict[str, tuple[int, ...]], *, axes_dim: tuple
         return shapes[name]
 
     def count(blocks: str) -> int:
-        return 1 + max(int(found[1]) for name in shapes if (found := re.match(rf"{blocks}\.(\d+)\.", name)))
+        numbers = [int(found[1]) for name in shapes if (found := re.match(rf"{blocks}\.(\d+)\.", name))]
+        if not numbers:
+            raise FluxgymError(f"{path}: there are no {blocks} in it.", hint="Download the file again.")
+        return 1 + max(numbers)
 
     head_dim = shape("double_blocks.0.img_attn.norm.query_norm.scale")[0]
     if sum(axes_dim) != head_dim:
@@ -225,14 +232,22 @@ def _geometry(path: Path, shapes: dict[str, tuple[int, ...]], *, axes_dim: tuple
             hint=f"Write the axes into {path.with_suffix('.json').name} beside it,"
             ' as {"axes_dim": [8, 12, 12]} for heads of 32.',
         )
+    hidden_size, in_channels = shape("img_in.weight")
+    out_channels = shape("final_layer.linear.weight")[0]
+    if in_channels != out_channels:
+        # Fill, Canny and Depth get the picture to work on as further channels.
+        raise FluxgymError(
+            f"{path}: a FLUX checkpoint that wants {in_channels} input channels (Fill, Canny or Depth).",
+            hint="Train on FLUX.1-dev or schnell.",
+        )
     return FluxGeometry(
-        hidden_size=shape("img_in.weight")[0],
+        hidden_size=hidden_size,
         mlp_size=shape("double_blocks.0.img_mlp.0.weight")[0],
         depth=count("double_blocks"),
         depth_single_blocks=count("single_blocks"),
         axes_dim=axes_dim,
-        in_channels=shape("img_in.weight")[1],
-        out_channels=shape("final_layer.linear.weight")[0],
+        in_channels=in_channels,
+        out_channels=out_channels,
         context_in_dim=shape("txt_in.weight")[1],
         vec_in_dim=shape("vector_in.in_layer.weight")[1],
         guidance_embed="guidance_in.in_layer.weight" in shapes,

@@ -15,6 +15,7 @@ from tests.trainer.parity import AXES_DIM, PARITY, relative, tiny_flux, vectors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHECKPOINT = PARITY / "flux_tiny_bfl.safetensors"
+ONE = torch.ones(1)
 INPUTS = ("img", "img_ids", "txt", "txt_ids", "timesteps", "y", "guidance")
 
 
@@ -118,10 +119,10 @@ def test_sizes_come_from_the_file_and_axes_from_beside_it(tmp_path: Path) -> Non
     assert relative(run(model), vectors("forward")["out"]) < 1e-5
 
 
-def test_a_whole_pipeline_may_be_around_it(tmp_path: Path) -> None:
-    path = tmp_path / "all-in-one.safetensors"
+def test_names_may_have_the_pipelines_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "prefixed.safetensors"
     weights = {f"model.diffusion_model.{key}": value for key, value in vectors("flux_tiny_bfl").items()}
-    save_file(weights | {"vae.decoder.conv_in.bias": torch.zeros(3)}, path)
+    save_file(weights, path)
     assert relative(run(load_flux(path, axes_dim=AXES_DIM)), vectors("forward")["out"]) < 1e-5
 
 
@@ -152,11 +153,19 @@ def drop(key: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     ("change", "words"),
     [
         (drop("single_blocks.1.linear2.weight"), "single_blocks.1.linear2.weight"),
-        (drop("img_in.weight"), "img_in.weight"),
-        (lambda _: {"transformer_blocks.0.attn.to_q.weight": torch.zeros(2)}, "diffusers"),
-        (lambda _: {"first_stage.weight": torch.zeros(2)}, "no FLUX transformer"),
+        (drop("txt_in.weight"), "txt_in.weight"),
+        (
+            lambda _: {"single_transformer_blocks.0.proj_mlp.bias": ONE, "x_embedder.bias": torch.zeros(2)},
+            "diffusers' layout",
+        ),
+        (lambda _: {"something.weight": ONE}, "of a kind not known"),
+        (lambda _: {"lora_unet_double_blocks_0_img_mlp_0.lora_down.weight": ONE}, "FLUX LoRA"),
+        (lambda weights: weights | {"distilled_guidance_layer.in_proj.bias": ONE}, "Chroma"),
+        (lambda weights: weights | {"text_encoders.clip_l.logit_scale": ONE}, "text encoders"),
+        (lambda weights: weights | {"img_in.weight": torch.zeros(64, 384)}, "384 input channels"),
+        (lambda weights: {k: v for k, v in weights.items() if "single_blocks" not in k}, "no single_blocks"),
         (lambda weights: weights | {"img_in.bias": torch.zeros(5)}, "img_in.bias"),
-        (lambda weights: weights | {"double_blocks.0.img_attn.qkv.scale_weight": torch.ones(1)}, "scaled fp8"),
+        (lambda weights: weights | {"double_blocks.0.img_attn.qkv.scale_weight": ONE}, "scaled fp8"),
     ],
 )
 def test_other_files_are_refused_by_name(
@@ -173,16 +182,21 @@ def test_other_files_are_refused_by_name(
 def test_wrong_axes_and_unreadable_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(FluxgymError, match="heads are 32 wide"):
         load_flux(CHECKPOINT)
-    with pytest.raises(FluxgymError, match="cannot be read"):
+    with pytest.raises(FluxgymError, match=r"cannot read .*missing.safetensors"):
         load_flux(tmp_path / "missing.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(CHECKPOINT.read_bytes()[:5000])
-    with pytest.raises(FluxgymError, match="cannot be read"):
+    with pytest.raises(FluxgymError, match="incomplete"):
         load_flux(broken)
     broken.with_suffix(".json").write_text('{"axes_dim": 3}', encoding="utf-8")
     broken.write_bytes(CHECKPOINT.read_bytes())
     with pytest.raises(FluxgymError, match="axes_dim"):
         load_flux(broken)
+
+
+def test_geometry_refuses_a_model_without_blocks() -> None:
+    with pytest.raises(FluxgymError, match="not 2 and 0"):
+        FluxGeometry(depth=2, depth_single_blocks=0)
 
 
 @pytest.mark.parametrize("axes_dim", [(7, 12, 13), (16, 56, 56), (0, 16, 16)])
