@@ -6,9 +6,11 @@ from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.text import count
+from fluxgym_tui.cli.diagnostics import narrate
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Column, Output
 from fluxgym_tui.cli.parser import CommandParser, add_json
+from fluxgym_tui.dataset.conversion import convert_captions
 from fluxgym_tui.dataset.scan import scan, scan_json
 
 
@@ -16,17 +18,25 @@ def configure(parser: CommandParser) -> None:
     """Set the options of `scan`."""
     parser.show(
         description="Look at every file of a folder: which pictures would be trained, at what size and with what\n"
-        "caption, and what is wrong with the others. Nothing is changed. The exit code is 3 where there\n"
-        "is no picture to train.",
+        "caption, and what is wrong with the others. Nothing is changed without --to-utf8. The exit code\n"
+        "is 3 where there is no picture to train.",
         example="fluxgym-tui scan photos/",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of pictures")
     parser.add_argument("--flat", action="store_true", help="leave out the folders inside it")
+    parser.add_argument(
+        "--to-utf8",
+        action="store_true",
+        help="first rewrite captions that are not UTF-8, each with its old bytes beside it in a .bak file",
+    )
     add_json(parser)
 
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Scan the folder and print every file."""
+    if args.to_utf8:
+        for converted in convert_captions(args.folder, recursive=not args.flat):
+            narrate(f"{converted.path}: {converted.encoding} to UTF-8, the old bytes are in {converted.backup.name}")
     if args.json:
         seen = _Counted()
         out.json_pieces(map(seen, scan_json(args.folder, recursive=not args.flat)))

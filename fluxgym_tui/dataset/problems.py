@@ -39,8 +39,16 @@ PROBLEMS: Final[dict[str, tuple[Severity, str, str]]] = {
     "no_caption": (_A, "no caption", "Write one; else the trigger is its caption, and without a trigger it has none."),
     "empty_caption": (_W, "caption says nothing", "Write one in its first line; else the trigger is the caption."),
     "multiline_caption": (_W, "only the first line of the caption is trained", "Join its lines into one."),
-    "caption_bom": (_A, "caption starts with a byte order mark", "Nothing to do: it is trained without the mark."),
-    "caption_not_utf8": (_W, "caption is not UTF-8", "Look whether it reads right; it is trained as it is shown."),
+    "caption_bom": (
+        _A,
+        "caption starts with a byte order mark",
+        "Nothing to do, it is trained without; `scan --to-utf8` removes it.",
+    ),
+    "caption_not_utf8": (
+        _W,
+        "caption is not UTF-8",
+        "It is trained as it is shown here; `scan --to-utf8` rewrites the file.",
+    ),
     "caption_binary": (_W, "caption is not text", "Remove the file, or write the caption anew."),
     "caption_unreadable": (_W, "caption cannot be read", "Allow reading it (chmod u+r), then scan again."),
     "caption_too_long": (_W, "caption is far too long", "Shorten it: no text encoder reads more than 512 tokens."),

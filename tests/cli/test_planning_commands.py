@@ -82,6 +82,20 @@ def test_file_names_that_are_not_utf8_survive_json(run_json: RunJson, tmp_path: 
     assert os.fsencode(found["images"][0]["path"]).endswith(b"/" + name)
 
 
+def test_captions_are_rewritten_in_utf8_only_when_asked(run: Run, photos: Path) -> None:
+    old = "caf\xe9 terrace".encode("latin-1")
+    (photos / "b.txt").write_bytes(old)
+    code, out, err = run("scan", photos)
+    assert (code, err, (photos / "b.txt").read_bytes()) == (0, "", old)
+    assert "caption is not UTF-8" in out
+    code, out, err = run("scan", photos, "--to-utf8")
+    assert code == 0
+    assert err.count("to UTF-8") == 1
+    assert "caption is not UTF-8" not in out
+    assert (photos / "b.txt").read_text(encoding="utf-8") == "caf\xe9 terrace"
+    assert [path.read_bytes() for path in photos.glob("b.txt.*.bak")] == [old]
+
+
 def test_scan_of_no_folder_says_so(run: Run, tmp_path: Path) -> None:
     code, out, err = run("scan", tmp_path / "nothing", "--json")
     assert (code, out) == (2, "")
