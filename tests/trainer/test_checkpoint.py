@@ -25,6 +25,8 @@ from fluxgym_tui.trainer.optim import build_optimizer
 from tests.trainer.parity import PARITY, section, tiny_flux, vectors
 from tests.trainer.trainer_options import options_for
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REFERENCE = PARITY.parent / "lora_metadata.json"
 NAME = "lora_unet_single_blocks_0_linear1"
 

@@ -12,6 +12,8 @@ from fluxgym_tui.trainer import flow
 from fluxgym_tui.trainer.flow import FlowBatch, FlowSettings
 from tests.trainer.parity import PARITY, flag, relative, section, tiny_flux, vectors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STATISTICS: dict[str, dict[str, Any]] = json.loads((PARITY / "timestep_stats.json").read_text(encoding="utf-8"))
 DRAWN = 40_000
 

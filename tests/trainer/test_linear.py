@@ -9,6 +9,8 @@ from fluxgym_tui.trainer import linear as module
 from fluxgym_tui.trainer.linear import Adapter, Linear, product
 from tests.trainer.parity import relative
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LARGE = (520, 128, 140)  # tokens, in, out: above SMALLEST_PRODUCT
 SMALL = (7, 12, 20)
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}

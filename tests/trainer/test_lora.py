@@ -12,6 +12,8 @@ from fluxgym_tui.trainer.flux import Flux, FluxGeometry
 from fluxgym_tui.trainer.lora import create_lora, lora_from_state
 from tests.trainer.parity import PARITY, relative, tiny_flux, vectors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FORMAT = PARITY.parent / "lora_tensors.json"
 
 

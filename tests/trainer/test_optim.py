@@ -10,6 +10,8 @@ from torch import nn
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, clip_gradients
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LR = 1e-3
 STEPS = 40
 

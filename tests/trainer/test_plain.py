@@ -13,6 +13,8 @@ from fluxgym_tui.trainer.lora import PREFIX, LoraNetwork, create_lora
 from tests.trainer.parity import relative
 from tests.trainer.plain_flux import plain_flux
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GEOMETRY = FluxGeometry(
     hidden_size=72,
     mlp_size=216,

@@ -19,6 +19,8 @@ from fluxgym_tui.trainer.sample import (
 )
 from tests.trainer.parity import description, relative, tiny_flux, vectors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def conditioning(index: int, *, mask: bool = False) -> Conditioning:
     forward, own = vectors("forward"), slice(index, index + 1)
