@@ -26,6 +26,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, bindings
+from fluxgym_tui.ui.draft import Draft
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
 from fluxgym_tui.ui.screens.base import WorkScreen
@@ -79,6 +80,7 @@ class FluxgymApp(App[None]):
         self.open_path = open_path
         self.trigger = trigger
         self.run_shown = run
+        self.draft = Draft()
         self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
         self.alive_line = ""
         self.ascii_only = ascii_only
@@ -100,6 +102,11 @@ class FluxgymApp(App[None]):
         """Textual's filters, and ours for --ascii behind them."""
         return [*super().get_line_filters(), *([self._ascii] if self.ascii_only else [])]
 
+    @property
+    def in_colour(self) -> bool:
+        """Whether pictures can be drawn in colours."""
+        return not (self.ascii_only or self.no_color)
+
     # Screens and runs
 
     def action_show(self, name: str) -> None:
@@ -116,7 +123,10 @@ class FluxgymApp(App[None]):
     def open_run(self, run: RunDirectory) -> None:
         """Show `run` on the Live screen."""
         self.run_shown = run
-        self.show("live")
+        if isinstance(self.screen, WorkScreen) and self.screen.NAME == "live":
+            self.screen.post_message(events.ScreenResume())  # it is in front already: let it look again
+        else:
+            self.show("live")
 
     def set_alive(self, runs: Iterable[RunSummary]) -> None:
         """Take note of the runs that are alive, for the tab bar."""

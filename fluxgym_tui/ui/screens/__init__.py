@@ -25,6 +25,8 @@ class ScreenEntry:
 
 
 SCREENS: tuple[ScreenEntry, ...] = (
+    ScreenEntry("2", "parameters", "Parameters", "parameters:ParametersScreen"),
+    ScreenEntry("3", "plan", "Plan", "plan:PlanScreen"),
     ScreenEntry("5", "live", "Live", "live:LiveScreen"),
     ScreenEntry("6", "samples", "Samples", "samples:SamplesScreen"),
     ScreenEntry("8", "runs", "Runs", "runs:RunsScreen"),

@@ -1,0 +1,51 @@
+"""Plan: buckets, steps and findings of the draft; start that names what is missing."""
+
+from pathlib import Path
+
+from textual.widgets import Static
+
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.screens.plan import BucketPictures, PlanScreen
+from fluxgym_tui.ui.widgets.line_list import LineList
+from tests.ui.test_parameters import photos
+from tests.ui.test_shell import until
+
+__all__ = ["photos"]
+
+
+async def test_the_plan_lists_buckets_and_their_pictures(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="plan", open_path=photos)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.draft.planned, what="the plan")
+        screen = app.screen
+        assert isinstance(screen, PlanScreen)
+        assert [row.bucket.size for row in screen.rows] == [(64, 128), (128, 64), (192, 64)]
+        assert [row.cropped for row in screen.rows] == [1, 1, 1]
+        assert "480 steps" in str(screen.query_one("#steps", Static).content)
+        await pilot.press("j", "enter")
+        assert isinstance(app.screen, BucketPictures)
+        assert "p1.png" in app.screen.query_one(LineList).render_line(1).text
+        await pilot.press("escape")
+
+
+async def test_without_a_folder_the_plan_says_what_is_missing(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="plan")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.draft.opened, what="the draft")
+        await until(pilot, lambda: app.screen.query_one("#empty").display, what="the empty state")
+        assert "no folder of pictures is chosen" in str(app.screen.query_one("#empty", Static).content)
+        await pilot.press("ctrl+r")
+        assert app.told[-1].message == "start training: no folder of pictures is chosen"
+
+
+async def test_start_without_the_base_model_tells_each_file_and_starts_nothing(
+    workspace: Workspace, photos: Path
+) -> None:
+    app = FluxgymApp(workspace=workspace, screen="parameters", open_path=photos, trigger="hrld")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.draft.planned, what="the plan")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen), what="the plan")
+        assert "flux1-dev" in app.told[-1].message
+        assert not list(workspace.outputs.iterdir())
