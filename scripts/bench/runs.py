@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from rows import Row
 
 from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.machine.processes import cpu_seconds, resident_bytes
@@ -27,24 +28,6 @@ _FAKE_TRAINER = Path(__file__).parents[2] / "tests/runs/fake_trainer.py"
 _STEPS_PER_S = 10
 _EVENTS = 50_000
 _WARM_UP_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a `figure`, the `floor` that nothing can be under, and what the design allows."""
-
-    what: str
-    figure: float
-    floor: float
-    unit: str
-    floor_is: str
-    budget: str
-    within: bool
-
-    @property
-    def ratio(self) -> float:
-        """How many times the floor the figure is."""
-        return self.figure / self.floor
 
 
 def measure_supervisor(*, seconds: float = 10.0) -> list[Row]:
