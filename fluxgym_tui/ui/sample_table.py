@@ -52,12 +52,12 @@ class SampleTable:
         return f"step {step:,}" if step is not None else f"epoch {epoch}"
 
     def lora_of(self, column: int) -> Path | None:
-        """The LoRA file saved at the moment of a column; None where none was."""
+        """The LoRA file saved at the moment of a column; None where none was, or it is gone."""
         step, epoch = self.moments[column]
         for event in reversed(self.loras):
             if (step is not None and event.step == step) or (step is None and event.epoch == epoch):
-                path = self.folder / event.path
-                return path if path.exists() else self.folder / Path(event.path).name
+                path = self.folder / Path(event.path).name
+                return path if path.is_file() else None
         return None
 
 

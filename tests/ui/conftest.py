@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.config.workspace import Workspace
+from tests.runs.conftest import fake, quick_patience
+
+__all__ = ["fake", "quick_patience", "workspace"]
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """Runs written as files alone: journals of any length in any state, with nothing started."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fluxgym_tui.base import events
+from fluxgym_tui.base.files import write_json
+from fluxgym_tui.machine.processes import identify
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory, create
 from fluxgym_tui.runs.journal import Entry, JournalWriter
@@ -24,7 +27,7 @@ def write_run(
 ) -> RunDirectory:
     """A run whose journal has `steps` of `total` steps, epochs of 10, a LoRA each 10 steps, and the end `outcome`.
 
-    With `outcome` None the journal has no end: nobody supervises it, so it was interrupted.
+    With `outcome` None the journal has no end and its supervisor is dead, so it was interrupted.
     """
     run = create(outputs, name)
     write_plan(run, CommandPlan(children=(ChildCommand(phase="train", argv=("true",), cwd=run.output_dir),)))
@@ -51,5 +54,9 @@ def write_run(
     writer = JournalWriter(run.events)
     writer.append([Entry(event) for event in told])
     writer.close()
+    holder = identify()
+    assert holder is not None
+    dead = replace(holder, start_ticks=holder.start_ticks - 1)  # an earlier process of the same pid
+    write_json(run.lock, dead.to_json())
     run.log(1).write_text(log if log is not None else "loading\nsteps: done\n", encoding="utf-8")
     return run

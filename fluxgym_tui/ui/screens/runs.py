@@ -15,10 +15,12 @@ from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
+from fluxgym_tui.runs.remove import remove
 from fluxgym_tui.runs.state import RunState, RunSummary
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.messages import ActionFailed, RunsListed
 from fluxgym_tui.ui.screens.base import WorkScreen
+from fluxgym_tui.ui.screens.compare import MOST, CompareScreen
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
 from fluxgym_tui.ui.widgets.run_list import RunList
@@ -50,6 +52,11 @@ class RunsScreen(WorkScreen):
                action="stop"),
         Action(id="runs.stop-at-checkpoint", keys="S", label="stop at checkpoint",
                help="Let the run go on until its next LoRA file is whole, then stop.", action="stop_at_checkpoint"),
+        Action(id="runs.mark", keys="space", label="mark", help="Mark runs to compare them.", action="mark"),
+        Action(id="runs.compare", keys="c", label="compare",
+               help="Compare the marked runs: losses, differing settings, samples.", action="compare"),
+        Action(id="runs.delete", keys="d,delete", label="delete",
+               help="Delete the run with all its files, after a question.", action="delete"),
         Action(id="runs.look", keys="r", label="look again", help="Read the runs' state now, not in two seconds.",
                action="look", shown=False),
     )  # fmt: skip
@@ -114,13 +121,19 @@ class RunsScreen(WorkScreen):
 
     def why_not(self, action: str) -> str | None:
         """What cannot be done with the run under the cursor, and why."""
-        if action not in ("attach", "stop", "stop_at_checkpoint") or not self.is_mounted:
+        if action not in _NEED_RUN or not self.is_mounted:
             return None
         summary = self.current
         if summary is None:
             return "there is no run yet"
-        if action != "attach" and summary.state.ended:
-            return f"{terminal_safe(summary.name)} is {summary.state} already"
+        name = terminal_safe(summary.name)
+        if action == "delete" and not summary.state.ended:
+            return f"{name} is {summary.state}; stop it first"
+        if action == "compare":
+            marked = len(self.query_one(RunList).marked)
+            return None if 2 <= marked <= MOST else f"mark two to {MOST} runs with space; {marked} marked now"
+        if action in ("stop", "stop_at_checkpoint") and summary.state.ended:
+            return f"{name} is {summary.state} already"
         if action == "stop_at_checkpoint" and summary.stop_requested:
             return "it was asked to stop already"
         return None
@@ -128,6 +141,47 @@ class RunsScreen(WorkScreen):
     def action_attach(self) -> None:
         """Watch the run under the cursor."""
         self.query_one(RunList).action_choose()
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away."""
+        self.query_one(RunList).toggle_mark()
+        self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        """Put the marked runs beside each other, in the list's order."""
+        listed = self.query_one(RunList)
+        chosen = tuple(RunDirectory(run.path) for run in listed.runs if run.path in listed.marked)
+        self.app.push_screen(CompareScreen(chosen, colour=self.fluxgym.in_colour))
+
+    def action_delete(self) -> None:
+        """Ask, then delete the run under the cursor."""
+        summary = self.current
+        if summary is None:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._delete(summary.path)
+
+        self.app.push_screen(
+            ConfirmScreen(
+                f"Delete {terminal_safe(summary.name)}?",
+                f"{terminal_safe(str(summary.path))} goes with all its LoRA files, samples and logs. "
+                "There is no way back. Your own pictures and captions stay.",
+                do="Delete it",
+            ),
+            answered,
+        )
+
+    @work(thread=True, group="delete", exit_on_error=False)
+    def _delete(self, path: Path) -> None:
+        try:
+            remove(RunDirectory(path))
+        except FluxgymError as error:
+            self.app.post_message(ActionFailed(error.message, error.hint))
+            return
+        self.app.call_from_thread(self.app.notify, f"{path.name} was deleted.")
+        self.app.call_from_thread(self.look)
 
     def action_look(self) -> None:
         """Read the states now."""
@@ -153,6 +207,9 @@ class RunsScreen(WorkScreen):
         when = "once its next LoRA file is whole" if at_checkpoint else "now"
         self.app.call_from_thread(self.app.notify, f"{path.name} was asked to stop {when}.")
         self.app.call_from_thread(self.look)
+
+
+_NEED_RUN = frozenset({"attach", "stop", "stop_at_checkpoint", "mark", "compare", "delete"})
 
 
 def ask_to_stop(screen: WorkScreen, summary: RunSummary, *, then: object) -> None:

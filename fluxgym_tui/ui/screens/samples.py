@@ -83,7 +83,7 @@ class SamplesScreen(WorkScreen):
 
     def on_mount(self) -> None:
         grid = self.query_one(SampleGrid)
-        grid.colour = not (self.fluxgym.ascii_only or self.app.no_color)
+        grid.colour = self.fluxgym.in_colour
         self.query_one("#grid-body").display = False
         self.set_interval(LOOK_S, self._look_if_seen)
 
@@ -214,5 +214,5 @@ class SamplesScreen(WorkScreen):
         if action == "compare" and self.table.words(0) != "base model":
             return "this run drew none with the base model (samples.at_first in the spec)"
         if action == "pick" and self._lora is None:
-            return "no LoRA file was saved at this step"
+            return "there is no LoRA file of this step"
         return None

@@ -141,23 +141,41 @@ class LogView(ScrollView, can_focus=True):
             self._seen_lines = self.count
             self.post_message(self.Grown())
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Any scroll upwards ends following; arriving at the end begins it."""
-        super().watch_scroll_y(old_value, new_value)
-        if new_value < old_value and new_value < self.max_scroll_y:
-            self.following = False
-        elif new_value >= self.max_scroll_y and not self.following:
-            self.following = True
+    # Moving: whatever the user scrolls with, upwards ends following, and arriving at the end begins it
 
-    # Moving
+    def on_resize(self) -> None:
+        """Another height, another end."""
+        if self.following:
+            self.call_after_refresh(self._to_end)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel."""
+        self.following = False
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel."""
+        self.call_after_refresh(self._look_whether_at_end)
+
+    def on_scroll_to(self) -> None:
+        """The scroll bar was dragged."""
+        self.following = False
+        self.call_after_refresh(self._look_whether_at_end)
+
+    def _look_whether_at_end(self) -> None:
+        if not self.following and self.scroll_y >= self.max_scroll_y:
+            self.following = True
 
     def action_by(self, lines: int) -> None:
         """Scroll by lines."""
+        if lines < 0:
+            self.following = False
         self.scroll_relative(y=lines, animate=False)
+        if lines > 0:
+            self.call_after_refresh(self._look_whether_at_end)
 
     def action_by_page(self, pages: int) -> None:
         """Scroll by what is seen."""
-        self.scroll_relative(y=pages * max(1, self.size.height - 1), animate=False)
+        self.action_by(pages * max(1, self.size.height - 1))
 
     def action_top(self) -> None:
         """To the first line."""
