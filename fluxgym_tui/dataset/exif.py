@@ -27,7 +27,7 @@ def tiff_orientation(tiff: bytes) -> int | None:
     None where the block has no such entry, is cut before it, or holds a value that means nothing. EXIF 2.32, 4.6.
     """
     order = _ORDERS.get(tiff[:2])
-    if order is None or len(tiff) < 8:
+    if order is None or len(tiff) < 8 or order.short(tiff, 2)[0] != 42:
         return None
     entries = order.long(tiff, 4)[0] + 2
     if entries > len(tiff):

@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
@@ -17,6 +19,8 @@ from fluxgym_tui.dataset.scanned import ScannedImage
 
 MANIFEST: Final = ".fluxgym-staged.json"
 _SCHEMA: Final = 1
+# Pictures of more are decoded one at a time: each may take some hundred megabytes.
+_LARGE_PIXELS: Final = 40_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Mirror:
         self._known = _read_manifest(root)
         self._by_source = {str(facts.get("source")): facts for facts in self._known.values()}
         self._made: dict[str, dict[str, Any]] = {}
+        self._one_large = Lock()
         self._caches: dict[str, dict[str, list[Path]]] = {}
 
     @staticmethod
@@ -122,7 +127,9 @@ class Mirror:
         if item.pixels is None:
             _link(Path(item.image.file).absolute(), path)
             return Made(*staged_size(item.image))
-        data, (width, height) = render(item.image, resize=self.resize, downscale_only=self.downscale_only)
+        large = item.image.width * item.image.height > _LARGE_PIXELS
+        with self._one_large if large else nullcontext():
+            data, (width, height) = render(item.image, resize=self.resize, downscale_only=self.downscale_only)
         write_atomic(path, data)
         return Made(width, height)
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 # Kept as they are: letters and digits of any script and the usual signs. The rest troubles shells, globs or logs.
 _UNSAFE = re.compile(r"[^\w\-.+()@,= ]")
@@ -15,13 +16,14 @@ def staged_stems(paths: Sequence[str | Path], *, root: Path) -> list[str]:
     """For each picture below `root` its name in the flat staging folder, without extension, in the same order.
 
     A picture in `root` keeps its name; one in a folder below gets the folders' names in front. Where two would be the
-    same (or differ in case only), or a name is not safe, a few digits of a digest of the path make it its own.
+    same (or differ in case alone), or a name is not safe, a few digits of a digest of the path make it its own.
     """
     raw = [os.path.relpath(path, root) for path in paths]
     stems = [_stem(name) for name in raw]
     taken: dict[str, str] = {}
     for index in sorted(range(len(raw)), key=lambda n: (raw[n].count(os.sep), raw[n])):
-        if taken.setdefault(stems[index].casefold(), raw[index]) != raw[index]:
+        # Some file systems take names that differ in case, or in how an accent is written, for one.
+        if taken.setdefault(normalize("NFC", stems[index]).casefold(), raw[index]) != raw[index]:
             stems[index] = f"{stems[index]}-{_digest(raw[index])}"
     return stems
 

@@ -11,6 +11,7 @@ from typing import Final
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.dataset.advice import copy_notes
+from fluxgym_tui.dataset.captions import trained_caption
 from fluxgym_tui.dataset.mirror import Made, Mirror, Wanted
 from fluxgym_tui.dataset.pixels import copy_extension, needs_copy, quiet_pillow, staged_size
 from fluxgym_tui.dataset.scan import scan
@@ -150,6 +151,7 @@ def stage(
 def _wanted(source: StageSource, folder: str, images: list[ScannedImage], mirror: Mirror) -> Iterator[Wanted]:
     """What is to be in the mirror for the pictures of one source."""
     stems = staged_stems([image.file for image in images], root=source.folder)
+    trigger = trained_caption(source.trigger or "") or None
     for image, stem in zip(images, stems, strict=True):
         pixels = mirror.pixels
         # Telling may need the picture's colour profile, so what is known of the same file is believed.
@@ -161,7 +163,7 @@ def _wanted(source: StageSource, folder: str, images: list[ScannedImage], mirror
         else:
             extension = {".jfif": ".jpg", ".jpe": ".jpg"}.get(image.path.suffix.lower(), image.path.suffix.lower())
         name = f"{stem}{extension}" if not folder else f"{folder}/{stem}{extension}"
-        yield Wanted(name, image, image.caption or source.trigger or None, pixels if copied else None)
+        yield Wanted(name, image, image.caption or trigger, pixels if copied else None)
 
 
 def _in_order(

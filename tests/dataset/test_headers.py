@@ -218,11 +218,24 @@ def test_avif_is_read_where_pillow_reads_it(write: Write) -> None:
             read_header(write(b"\0\0\0\x18ftypavif" + bytes(99)))
 
 
+@pytest.mark.usefixtures("without_pillow")
+def test_a_webp_tells_by_its_chunks(write: Write) -> None:
+    whole = encoded(gradient(40, 30), "WEBP", exif=exif(6), icc_profile=swapped_profile())
+    assert read_header(write(whole)) == PictureHeader("webp", 40, 30, 6, ("icc",))
+    with pytest.raises(AssertionError, match="Pillow was asked"):  # the canvas is not of the pixels' size
+        read_header(write(whole[:24] + b"\x29" + whole[25:]))
+    at = whole.index(b"VP8 ") + 4
+    with pytest.raises(AssertionError, match="Pillow was asked"):  # a chunk that is longer than the file
+        read_header(write(whole[:at] + b"\xff\xff\xff\x00" + whole[at + 4 :]))
+
+
 def test_bitmaps_of_old_and_odd_kinds(write: Write) -> None:
     pixels = bytes(40 * 3 * 30)
     core = struct.pack("<IHHHH", 12, 40, 30, 1, 24)
     whole = b"BM" + struct.pack("<IHHI", 26 + len(pixels), 0, 0, 26) + core + pixels
     assert read_header(write(whole)) == PictureHeader("bmp", 40, 30)
+    odd = encoded(gradient(33, 21), "BMP")
+    assert read_header(write(odd[:-1])).width == 33  # but for padding all is there
     upside = struct.pack("<IiiHHIIiiII", 40, 40, -30, 1, 24, 0, 0, 0, 0, 0, 0)
     whole = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + upside + pixels
     assert read_header(write(whole)) == PictureHeader("bmp", 40, 30)

@@ -75,6 +75,17 @@ def test_turned_pictures_are_upright(tmp_path: Path, kind: str, orientation: int
         assert near(found, wanted)
 
 
+@pytest.mark.parametrize("size", [(33, 21), (21, 34), (30, 30)])
+@pytest.mark.parametrize("resize", [0, 10, 21, 47])
+@pytest.mark.parametrize("downscale_only", [True, False])
+def test_a_copy_has_the_size_that_was_planned(
+    tmp_path: Path, size: tuple[int, int], resize: int, downscale_only: bool
+) -> None:
+    image = scanned(tmp_path, encoded(gradient(*size), "PNG", exif=exif(6)))
+    copy, made = render(image, resize=resize, downscale_only=downscale_only)
+    assert opened(copy).size == made == staged_size(image, resize=resize, downscale_only=downscale_only)
+
+
 def test_jpegs_stay_jpegs_of_full_colour_resolution(tmp_path: Path) -> None:
     image = scanned(tmp_path, encoded(gradient(300, 200), "JPEG"), "a.jpg")
     assert not needs_copy(image)

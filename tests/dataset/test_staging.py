@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from PIL import Image
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.dataset import mirror, pixels
 from fluxgym_tui.dataset.scan import scan
+from fluxgym_tui.dataset.scanned import ScannedImage
 from fluxgym_tui.dataset.staged_names import staged_stems
 from fluxgym_tui.dataset.staging import StagedDataset, StageSource, stage, staging_folder
 from tests.dataset.picture_files import encoded, gradient, save
@@ -130,6 +133,9 @@ def test_the_trigger_is_the_caption_of_pictures_without_one(tmp_path: Path) -> N
     target = tmp_path / "staged"
     captions = {item.path.stem: item.caption for item in stage(of(photos), target).subsets[0].pictures}
     assert captions == {"none": "hrld person", "blank": "hrld person", "own": "my words"}
+    blank = stage(of(photos, trigger=" \n "), target)
+    assert {item.path.stem: item.caption for item in blank.subsets[0].pictures}["none"] is None
+    stage(of(photos), target)
     text = target / "none_flux_te.npz"
     text.touch()
     without = stage(of(photos, trigger=None), target)
@@ -191,7 +197,7 @@ def test_names_never_clash_and_are_safe(tmp_path: Path) -> None:
 def test_stems_are_unique_for_any_names(found: set[str]) -> None:
     paths = [f"/photos/{folder}/{name}.png" for name in sorted(found) for folder in ("x", ".")]
     stems = staged_stems(paths, root=Path("/photos"))
-    assert len({stem.casefold() for stem in stems}) == len(paths)
+    assert len({normalize("NFC", stem).casefold() for stem in stems}) == len(paths)
     assert not any("/" in stem for stem in stems)
     assert staged_stems(paths[::-1], root=Path("/photos")) == stems[::-1]
 
@@ -212,6 +218,25 @@ def test_what_changes_in_copies_is_told_once(photos: Path, tmp_path: Path) -> No
     notes = {finding.code: finding.detail or "" for finding in stage(of(photos), tmp_path / "staged").findings}
     assert notes["alpha_on_white"].startswith("5 pictures: ")
     assert notes["turned_upright"].startswith("1 picture: ")
+
+
+def test_large_pictures_are_decoded_one_at_a_time(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "_LARGE_PIXELS", 0)
+    at_once = []
+    held = threading.Lock()
+    real = pixels.render
+
+    def note(image: ScannedImage, *, resize: int, downscale_only: bool) -> tuple[bytes, tuple[int, int]]:
+        at_once.append(held.acquire(blocking=False))
+        made = real(image, resize=resize, downscale_only=downscale_only)
+        held.release()
+        return made
+
+    monkeypatch.setattr(mirror, "render", note)
+    assert len(names(stage(of(photos), tmp_path / "staged", resize=20))) == 4
+    assert at_once == [True] * 4
 
 
 def test_copies_where_links_fail(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
