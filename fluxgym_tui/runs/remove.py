@@ -1,0 +1,28 @@
+"""Deleting a run: its whole folder, and only where nothing of it lives."""
+
+import shutil
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.state import read_state
+
+
+def remove(run: RunDirectory) -> None:
+    """Delete `run` with its LoRA files, samples and logs. The user's pictures and the staged copies stay.
+
+    Raises:
+        FluxgymError: there is no such run, it has not ended, or a file cannot be deleted.
+    """
+    summary = read_state(run)
+    if not summary.state.ended or summary.supervised:
+        raise FluxgymError(
+            f"{run.name} is {summary.state}: a run that has not ended is not deleted",
+            hint=f"fluxgym-tui stop {run.name}   ends it first.",
+            code=ExitCode.BUSY,
+        )
+    try:
+        shutil.rmtree(run.output_dir)
+    except OSError as error:
+        raise FluxgymError(
+            f"cannot delete {run.output_dir}: {error.strerror}", hint="Check whose it is.", code=ExitCode.FAILED
+        ) from error
