@@ -19,7 +19,8 @@ def main() -> int:
 
 def _wants_app(argv: list[str]) -> bool:
     """Whether a person at a terminal gave no command: nothing, an option of the app, or a folder or file."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+    # Textual draws on stderr, so that one must be the terminal, too.
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         return False
     if not argv:
         return True
