@@ -12,7 +12,7 @@ from fluxgym_tui.config.specfile import load_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.draft_fields import NAME, PROMPTS, TRIGGER
-from tests.ui.test_shell import until
+from tests.ui.waiting import until
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens.plan import BucketPictures, PlanScreen
 from fluxgym_tui.ui.widgets.line_list import LineList
 from tests.ui.test_parameters import photos
-from tests.ui.test_shell import until
+from tests.ui.waiting import until
 
 __all__ = ["photos"]
 
