@@ -67,6 +67,13 @@ def test_errors_and_warnings_are_found_as_the_file_grows(tmp_path: Path) -> None
     ]
 
 
+def test_a_word_cut_in_two_between_readings_is_seen(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"fine\nRuntimeError: odd\nfine\nfine\n")
+    for chunk in range(1, 30):
+        assert list(index_of(log, at_most_bytes=chunk).bad) == [1]
+
+
 def test_search_ignores_case_and_hits_each_line_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("Saved A saved\nnothing\nSAVED\nSavéd", encoding="utf-8")
