@@ -140,7 +140,13 @@ _HONOURED = (
     _takes("logit_std", float, 1.0, "for logit_normal"),
     _takes("mode_scale", float, 1.29, "for mode"),
     _takes("model_prediction_type", str, "sigma_scaled", "", choices=("raw", "additive", "sigma_scaled")),
-    _takes("loss_type", str, "l2", "", choices=("l2", "l1")),
+    _takes("loss_type", str, "l2", "", choices=("l2", "l1", "huber", "smooth_l1")),
+    _takes(
+        "huber_schedule", str, "snr", "for huber and smooth_l1, which need one of these: FLUX has no `snr`",
+        choices=("constant", "exponential"),
+    ),
+    _takes("huber_c", float, 0.1, "for huber and smooth_l1"),
+    _takes("huber_scale", float, 1.0, "for huber and smooth_l1"),
     # files
     _takes("save_model_as", str, "safetensors", "the one format there is", choices=("safetensors",)),
     _takes("save_precision", str, None, "that of training where not given", choices=("float", "fp16", "bf16")),
@@ -218,7 +224,7 @@ _REFUSED = {
     "wandb_run_name": _TRACKING, "log_tracker_config": _TRACKING, "wandb_api_key": _TRACKING, "log_config": _TRACKING,
     "noise_offset": _LATER, "noise_offset_random_strength": _LATER, "multires_noise_iterations": _LATER,
     "multires_noise_discount": _LATER, "ip_noise_gamma": _LATER, "ip_noise_gamma_random_strength": _LATER,
-    "adaptive_noise_scale": _LATER, "huber_schedule": _LATER, "huber_c": _LATER, "huber_scale": _LATER,
+    "adaptive_noise_scale": _LATER,
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",

@@ -73,6 +73,9 @@ class TrainerOptions:
     mode_scale: float
     model_prediction_type: str
     loss_type: str
+    huber_schedule: str
+    huber_c: float
+    huber_scale: float
     model_type: str
     save_model_as: str
     save_precision: Literal["float", "fp16", "bf16"] | None

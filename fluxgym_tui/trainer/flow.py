@@ -16,7 +16,8 @@ from fluxgym_tui.trainer.flux import Flux
 TIMESTEP_SAMPLINGS = ("sigma", "uniform", "sigmoid", "shift", "flux_shift")
 WEIGHTING_SCHEMES = ("uniform", "none", "sigma_sqrt", "logit_normal", "mode", "cosmap")
 PREDICTION_TYPES = ("raw", "additive", "sigma_scaled")
-LOSS_TYPES = ("l2", "l1")
+LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
+HUBER_SCHEDULES = ("constant", "exponential")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class FlowSettings:
     mode_scale: float = 1.29
     model_prediction_type: str = "sigma_scaled"
     loss_type: str = "l2"
+    huber_schedule: str = "snr"
+    huber_c: float = 0.1
+    huber_scale: float = 1.0
     guidance_scale: float = 3.5
     apply_t5_attn_mask: bool = False
 
@@ -47,6 +51,21 @@ class FlowSettings:
                     f"--{name} {getattr(self, name)} is not honoured by the built-in trainer.",
                     hint=f"Use one of: {', '.join(allowed)}.",
                 )
+        if self.loss_type in ("huber", "smooth_l1"):
+            self._check_huber()
+
+    def _check_huber(self) -> None:
+        if self.huber_schedule not in HUBER_SCHEDULES:
+            raise FluxgymError(
+                f"--loss_type {self.loss_type} cannot be had with --huber_schedule {self.huber_schedule}: FLUX has no"
+                " signal-to-noise schedule, and sd-scripts stops there too.",
+                hint=f"Give --huber_schedule {' or '.join(HUBER_SCHEDULES)}.",
+            )
+        if not (self.huber_c > 0 and self.huber_scale > 0):
+            raise FluxgymError(
+                f"--huber_c {self.huber_c} and --huber_scale {self.huber_scale}: both must be above 0.",
+                hint="0.1 and 1 are the defaults.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +185,26 @@ def weigh(sigmas: Tensor, *, settings: FlowSettings) -> Tensor:
     return torch.ones_like(sigmas)
 
 
+def errors(difference: Tensor, *, sigmas: Tensor, settings: FlowSettings, dtype: torch.dtype) -> Tensor:
+    """How wrong each value of `difference` (B, c, h, w) is, by loss_type; sigmas (B,), `dtype` that of training.
+
+    huber and smooth_l1 are sd-scripts' own: 2 d (sqrt(x^2 + d^2) - d), and the same without the first d. d is
+    huber_c huber_scale, or on the exponential schedule huber_c^sigma huber_scale, computed in `dtype` as there.
+    """
+    if settings.loss_type == "l2":
+        return difference.square()
+    if settings.loss_type == "l1":
+        return difference.abs()
+    if settings.huber_schedule == "exponential":
+        bounds = torch.exp(math.log(settings.huber_c) / 1000 * (1000 * sigmas).to(dtype)) * settings.huber_scale
+    else:
+        bounds = torch.full_like(sigmas, settings.huber_c * settings.huber_scale)
+    d = bounds.view(-1, 1, 1, 1)
+    # d in its own precision stays there until it meets the float32 difference.
+    error = 2 * (torch.sqrt(difference.square() + d**2) - d)
+    return d * error if settings.loss_type == "huber" else error
+
+
 def flow_losses(model: Flux, *, batch: FlowBatch, noise: Tensor, sigmas: Tensor, settings: FlowSettings) -> Tensor:
     """The weighed error of each picture, (B,) float32; the loss is their mean. noise (B, c, h, w), sigmas (B,)."""
     noisy = mix(batch.latents, noise=noise, sigmas=sigmas)
@@ -175,5 +214,5 @@ def flow_losses(model: Flux, *, batch: FlowBatch, noise: Tensor, sigmas: Tensor,
     elif settings.model_prediction_type == "sigma_scaled":
         prediction = noisy - sigmas.view(-1, 1, 1, 1) * prediction
     difference = prediction - (noise - batch.latents)
-    errors = difference.abs() if settings.loss_type == "l1" else difference.square()
-    return errors.mean(dim=(1, 2, 3)) * weigh(sigmas, settings=settings) * batch.loss_weights
+    error = errors(difference, sigmas=sigmas, settings=settings, dtype=model.dtype)
+    return error.mean(dim=(1, 2, 3)) * weigh(sigmas, settings=settings) * batch.loss_weights

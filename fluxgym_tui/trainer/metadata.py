@@ -24,7 +24,7 @@ _OPTIONS = (
     "lr_scheduler", "network_module", "network_alpha", "mixed_precision", "cache_latents", "seed", "training_comment",
     "max_grad_norm", "prior_loss_weight", "loss_type", "guidance_scale", "timestep_sampling", "sigmoid_scale",
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
-    "apply_t5_attn_mask", "model_type",
+    "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
 )  # fmt: skip
 
 # What this trainer never does, in the words of one that could.
@@ -35,7 +35,7 @@ _NEVER: dict[str, object] = {
     "zero_terminal_snr": False, "caption_dropout_rate": 0.0, "caption_dropout_every_n_epochs": 0,
     "caption_tag_dropout_rate": 0.0, "face_crop_aug_range": None, "min_snr_gamma": None, "scale_weight_norms": None,
     "ip_noise_gamma": None, "debiased_estimation": False, "noise_offset_random_strength": False,
-    "ip_noise_gamma_random_strength": False, "huber_schedule": "snr", "huber_scale": 1.0, "huber_c": 0.1,
+    "ip_noise_gamma_random_strength": False,
     "fp8_base": False, "fp8_base_unet": False, "validation_seed": None, "validation_split": 0.0,
     "max_validation_steps": None, "validate_every_n_epochs": None, "validate_every_n_steps": None,
     "resize_interpolation": None,

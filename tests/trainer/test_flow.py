@@ -125,6 +125,56 @@ def test_additive_and_l1_are_what_they_say() -> None:
     assert torch.allclose(found, expected, rtol=1e-4)
 
 
+# What sd-scripts' own functions make of these differences at sigma 0.763005, huber_c 0.2 and huber_scale 1.5.
+DIFFERENCES = (-2.0, -0.3, 0.01, 0.7)
+HUBER = [
+    ("huber", "constant", torch.float32, (1.03342497, 0.0745584369, 9.99748736e-05, 0.276946396)),
+    ("huber", "constant", torch.bfloat16, (1.03342497, 0.0745584369, 9.99748736e-05, 0.276946396)),
+    ("huber", "exponential", torch.float32, (1.41315246, 0.0814139992, 0.000100000798, 0.340135872)),
+    ("huber", "exponential", torch.bfloat16, (1.4135592, 0.0816169456, 0.000340174302, 0.340314656)),
+    ("smooth_l1", "constant", torch.float32, (3.44474983, 0.248528123, 0.000333249569, 0.923154593)),
+    ("smooth_l1", "exponential", torch.float32, (3.21673536, 0.185321331, 0.000227630138, 0.77424562)),
+    ("smooth_l1", "exponential", torch.bfloat16, (3.21663237, 0.185723901, 0.000774085522, 0.774404883)),
+]
+
+
+@pytest.mark.parametrize(("loss_type", "schedule", "dtype", "expected"), HUBER)
+def test_huber_is_sd_scripts_own(
+    loss_type: str, schedule: str, dtype: torch.dtype, expected: tuple[float, ...]
+) -> None:
+    settings = FlowSettings(loss_type=loss_type, huber_schedule=schedule, huber_c=0.2, huber_scale=1.5)
+    difference = torch.tensor([DIFFERENCES, DIFFERENCES]).view(2, 1, 2, 2)
+    found = flow.errors(difference, sigmas=torch.tensor([0.25, 0.763005]), settings=settings, dtype=dtype)
+    assert found.dtype == torch.float32
+    assert found[1].flatten().tolist() == pytest.approx(expected, rel=2e-4)
+    assert torch.equal(found[0], found[1]) is (schedule == "constant")
+
+
+def test_huber_is_what_is_trained() -> None:
+    step = section(vectors("traj_A_shift_raw"), "step00")
+    difference = (step["model_pred"] - step["target"]).double()
+    expected = (2 * 0.1 * ((difference.square() + 0.1**2).sqrt() - 0.1)).mean(dim=(1, 2, 3)).float()
+    settings = FlowSettings(
+        model_prediction_type="raw", loss_type="huber", huber_schedule="constant", guidance_scale=1.0
+    )
+    assert torch.allclose(losses(settings), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "--huber_schedule snr"),  # sd-scripts' default, at which it stops too
+        ({"huber_schedule": "other"}, "--huber_schedule other"),
+        ({"huber_schedule": "constant", "huber_c": 0.0}, "--huber_c 0.0"),
+        ({"huber_schedule": "exponential", "huber_scale": -1.0}, "--huber_scale -1.0"),
+    ],
+)
+@pytest.mark.parametrize("loss_type", ["huber", "smooth_l1"])
+def test_huber_without_a_bound_is_refused(loss_type: str, more: dict[str, Any], words: str) -> None:
+    with pytest.raises(FluxgymError, match=words):
+        FlowSettings(loss_type=loss_type, **more)
+
+
 @pytest.mark.parametrize(
     ("prediction", "scheme", "expected"),
     [
