@@ -74,7 +74,7 @@ def draw(canvas: Canvas, steps: Sequence[int], values: Sequence[float], window: 
             before = None
             continue
         top, bottom = span
-        if before is not None:
+        if before is not None and x > before[0]:
             _join(canvas, before, x, (top + bottom) / 2, colour)
             if x == before[0] + 1:
                 top, bottom = min(top, before[2] + 1), max(bottom, before[1] - 1)
@@ -102,7 +102,7 @@ def _columns(
     at = bisect_left(steps, window.first)
     stop = bisect_left(steps, window.last + 1)
     while at < stop:
-        x = round((steps[at] - window.first) / scale)
+        x = int((steps[at] - window.first) / scale + 0.5)
         end = max(bisect_left(steps, window.first + (x + 0.5) * scale, at, stop), at + 1)
         yield x, _span(values[at:end], window, dots)
         at = end

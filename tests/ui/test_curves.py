@@ -34,6 +34,14 @@ def test_points_far_apart_are_joined() -> None:
     assert " " not in dots(canvas)[0]
 
 
+def test_any_number_of_steps_fits_any_width() -> None:
+    for columns in (8, 13, 39):
+        canvas = Canvas(columns, 4)
+        for count in range(2, 200):
+            draw(canvas, range(count), range(count), Window(0, count - 1, 0, count - 1), 1)
+        assert all(len(row) == columns for row in dots(canvas))
+
+
 @given(
     st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=60),
     st.integers(8, 40), st.integers(2, 10), st.booleans(),
