@@ -147,6 +147,8 @@ _HONOURED = (
     ),
     _takes("huber_c", float, 0.1, "for huber and smooth_l1"),
     _takes("huber_scale", float, 1.0, "for huber and smooth_l1"),
+    _takes("ip_noise_gamma", float, None, "so much more noise goes into the input, unknown to the target"),
+    _switch("ip_noise_gamma_random_strength", "from 0 to `ip_noise_gamma`, drawn anew for each batch"),
     # files
     _takes("save_model_as", str, "safetensors", "the one format there is", choices=("safetensors",)),
     _takes("save_precision", str, None, "that of training where not given", choices=("float", "fp16", "bf16")),
@@ -222,9 +224,6 @@ _REFUSED = {
     "offload_param_nvme_path": _ONE_DEVICE, "zero3_init_flag": _ONE_DEVICE, "zero3_save_16bit_model": _ONE_DEVICE,
     "logging_dir": _TRACKING, "log_with": _TRACKING, "log_prefix": _TRACKING, "log_tracker_name": _TRACKING,
     "wandb_run_name": _TRACKING, "log_tracker_config": _TRACKING, "wandb_api_key": _TRACKING, "log_config": _TRACKING,
-    "noise_offset": _LATER, "noise_offset_random_strength": _LATER, "multires_noise_iterations": _LATER,
-    "multires_noise_discount": _LATER, "ip_noise_gamma": _LATER, "ip_noise_gamma_random_strength": _LATER,
-    "adaptive_noise_scale": _LATER,
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
@@ -241,6 +240,7 @@ _REFUSED = {
 }  # fmt: skip
 
 _SD = "of Stable Diffusion"
+_NO_OFFSET = "sd-scripts does not apply it to FLUX: its noise stays as drawn"
 _MEANINGLESS = {
     "help": "it prints the flags where it stands alone",
     "v2": _SD, "v_parameterization": _SD, "clip_skip": _SD, "max_token_length": _SD,
@@ -248,6 +248,8 @@ _MEANINGLESS = {
     "zero_terminal_snr": _SD, "min_snr_gamma": _SD, "scale_v_pred_loss_like_noise_pred": _SD, "v_pred_like_loss": _SD,
     "debiased_estimation_loss": _SD, "weighted_captions": "sd-scripts does not apply it to FLUX",
     "min_timestep": "sd-scripts does not use it for FLUX", "max_timestep": "sd-scripts does not use it for FLUX",
+    "noise_offset": _NO_OFFSET, "noise_offset_random_strength": _NO_OFFSET, "adaptive_noise_scale": _NO_OFFSET,
+    "multires_noise_iterations": _NO_OFFSET, "multires_noise_discount": _NO_OFFSET,
     "sample_sampler": "sd-scripts does not use it for FLUX: samples are always Euler's",
 }  # fmt: skip
 

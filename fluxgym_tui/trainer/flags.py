@@ -76,6 +76,8 @@ class TrainerOptions:
     huber_schedule: str
     huber_c: float
     huber_scale: float
+    ip_noise_gamma: float | None
+    ip_noise_gamma_random_strength: bool
     model_type: str
     save_model_as: str
     save_precision: Literal["float", "fp16", "bf16"] | None
@@ -258,7 +260,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
     (
         "max_data_loader_n_workers", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
         "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
-        "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
+        "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
     ),
     _NOT_NEGATIVE,
 ) | {"seed": _SEED}  # fmt: skip

@@ -36,6 +36,8 @@ class FlowSettings:
     huber_schedule: str = "snr"
     huber_c: float = 0.1
     huber_scale: float = 1.0
+    ip_noise_gamma: float | None = None
+    ip_noise_gamma_random_strength: bool = False
     guidance_scale: float = 3.5
     apply_t5_attn_mask: bool = False
 
@@ -53,6 +55,11 @@ class FlowSettings:
                 )
         if self.loss_type in ("huber", "smooth_l1"):
             self._check_huber()
+        if self.ip_noise_gamma_random_strength and not self.ip_noise_gamma:
+            raise FluxgymError(
+                "--ip_noise_gamma_random_strength has no effect without --ip_noise_gamma.",
+                hint="Give --ip_noise_gamma 0.1, or leave both out.",
+            )
 
     def _check_huber(self) -> None:
         if self.huber_schedule not in HUBER_SCHEDULES:
@@ -159,6 +166,21 @@ def mix(latents: Tensor, *, noise: Tensor, sigmas: Tensor) -> Tensor:
     return (1 - sigma) * latents + sigma * noise
 
 
+def disturb(noise: Tensor, *, settings: FlowSettings, generator: torch.Generator) -> Tensor:
+    """The noise to mix in, (B, c, h, w): `noise` plus ip_noise_gamma times noise of its own; the target keeps `noise`.
+
+    With ip_noise_gamma_random_strength gamma is drawn anew for each batch, from 0 to what is given (input perturbation,
+    Ning et al. 2023).
+    """
+    if not settings.ip_noise_gamma:
+        return noise
+    more = torch.randn(noise.shape, generator=generator, device=generator.device).to(noise.device)
+    gamma = settings.ip_noise_gamma
+    if settings.ip_noise_gamma_random_strength:
+        gamma *= float(torch.rand(1, generator=generator, device=generator.device))
+    return noise + gamma * more
+
+
 def predict(model: Flux, *, batch: FlowBatch, noisy: Tensor, sigmas: Tensor, settings: FlowSettings) -> Tensor:
     """Run the model on `noisy` (B, c, h, w) -> its velocity prediction (B, c, h, w)."""
     B, _, h, w = noisy.shape
@@ -205,9 +227,20 @@ def errors(difference: Tensor, *, sigmas: Tensor, settings: FlowSettings, dtype:
     return d * error if settings.loss_type == "huber" else error
 
 
-def flow_losses(model: Flux, *, batch: FlowBatch, noise: Tensor, sigmas: Tensor, settings: FlowSettings) -> Tensor:
-    """The weighed error of each picture, (B,) float32; the loss is their mean. noise (B, c, h, w), sigmas (B,)."""
-    noisy = mix(batch.latents, noise=noise, sigmas=sigmas)
+def flow_losses(
+    model: Flux,
+    *,
+    batch: FlowBatch,
+    noise: Tensor,
+    sigmas: Tensor,
+    settings: FlowSettings,
+    mixed_noise: Tensor | None = None,
+) -> Tensor:
+    """The weighed error of each picture, (B,) float32; the loss is their mean. noise (B, c, h, w), sigmas (B,).
+
+    `mixed_noise` is what is mixed in where that is not `noise` itself: see `disturb`.
+    """
+    noisy = mix(batch.latents, noise=noise if mixed_noise is None else mixed_noise, sigmas=sigmas)
     prediction = predict(model, batch=batch, noisy=noisy, sigmas=sigmas, settings=settings).float()
     if settings.model_prediction_type == "additive":
         prediction = prediction + noisy

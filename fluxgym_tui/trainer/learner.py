@@ -12,7 +12,7 @@ from torch import Tensor
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.trainer.cache import on_device
 from fluxgym_tui.trainer.checkpoint import open_lora
-from fluxgym_tui.trainer.flow import FlowBatch, draw_sigmas, flow_losses
+from fluxgym_tui.trainer.flow import FlowBatch, disturb, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import create_lora
 from fluxgym_tui.trainer.optim import clip_gradients
@@ -113,7 +113,9 @@ class Learner:
         B, _, h, w = batch.latents.shape
         noise = torch.randn(batch.latents.shape, generator=self._generator).to(device)
         sigmas = draw_sigmas(B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=device)
-        return flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow).mean()
+        mixed = disturb(noise, settings=flow, generator=self._generator)
+        losses = flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow, mixed_noise=mixed)
+        return losses.mean()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

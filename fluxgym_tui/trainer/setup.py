@@ -110,6 +110,8 @@ def settle(options: TrainerOptions) -> Setup:
             huber_schedule=options.huber_schedule,
             huber_c=options.huber_c,
             huber_scale=options.huber_scale,
+            ip_noise_gamma=options.ip_noise_gamma,
+            ip_noise_gamma_random_strength=options.ip_noise_gamma_random_strength,
             guidance_scale=options.guidance_scale,
             apply_t5_attn_mask=options.apply_t5_attn_mask,
         ),

@@ -106,6 +106,36 @@ def losses(settings: FlowSettings, **more: Any) -> torch.Tensor:
         )
 
 
+def test_more_noise_goes_in_than_the_target_knows() -> None:
+    settings = FlowSettings(ip_noise_gamma=0.1)
+    noise = vectors("traj_A_shift_raw")["step00.noise"]
+    more = flow.disturb(noise, settings=settings, generator=torch.Generator().manual_seed(1)) - noise
+    assert float(more.std()) == pytest.approx(0.1, rel=0.05)
+    assert float((more * noise).mean()) == pytest.approx(0.0, abs=0.02)
+    assert flow.disturb(noise, settings=FlowSettings(), generator=torch.Generator()) is noise
+
+    step = section(vectors("traj_A_shift_raw"), "step00")
+    settings, model = FlowSettings(model_prediction_type="raw", guidance_scale=1.0), tiny_flux()
+    with torch.no_grad():
+        found = flow.flow_losses(
+            model, batch=batch(), noise=noise, sigmas=step["sigmas"], settings=settings, mixed_noise=noise + more
+        )
+        noisy = flow.mix(batch().latents, noise=noise + more, sigmas=step["sigmas"])
+        prediction = flow.predict(model, batch=batch(), noisy=noisy, sigmas=step["sigmas"], settings=settings)
+    assert torch.allclose(found, (prediction - step["target"]).square().mean(dim=(1, 2, 3)))
+    assert not torch.allclose(found, losses(settings))
+
+
+def test_the_added_noise_may_be_of_random_strength() -> None:
+    settings = FlowSettings(ip_noise_gamma=0.5, ip_noise_gamma_random_strength=True)
+    generator, noise = torch.Generator().manual_seed(1), torch.zeros(1, 16, 16, 16)
+    strengths = [float(flow.disturb(noise, settings=settings, generator=generator).std()) for _ in range(20)]
+    assert 0 < min(strengths) < 0.2
+    assert 0.3 < max(strengths) < 0.52
+    with pytest.raises(FluxgymError, match="without --ip_noise_gamma"):
+        FlowSettings(ip_noise_gamma_random_strength=True)
+
+
 def test_pictures_weigh_what_they_are_given() -> None:
     settings = FlowSettings(model_prediction_type="raw")
     plain, weighed = losses(settings), losses(settings, loss_weights=(1.0, 0.25))
