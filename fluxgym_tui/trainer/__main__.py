@@ -1,6 +1,7 @@
 """`python -m fluxgym_tui.trainer`: train a FLUX LoRA by sd-scripts' flags (docs/trainer.md)."""
 
 import io
+import os
 import signal
 import sys
 import traceback
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> int:
+    # Threads that wait sleep: spinning, on cores that others use too, made a small step on the CPU twenty times slower.
+    # It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch  # takes seconds: a wrong flag is told before
 
     from fluxgym_tui.trainer.loop import train
