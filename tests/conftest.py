@@ -2,5 +2,5 @@
 
 import os
 
-# torch's threads sleep while they wait, as in the trainer: tests run on cores that others use too. Read when torch loads.
+# torch's threads sleep while they wait, as in the trainer: tests share their cores. It is read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
