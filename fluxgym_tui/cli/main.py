@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("Look and plan", "show the buckets, crops and steps that a training will have"),
     "check": Command("Look and plan", "find what would stop or spoil a training, before it starts"),
     "command": Command("Look and plan", "print the trainer's command of a spec"),
+    "flags": Command("Look and plan", "list the options of sd-scripts that a spec's flags may have"),
     "models": Command("Look and plan", "list the base models, and which of their files are here"),
     "info": Command("Look and plan", "say what is in a LoRA or checkpoint, from its header alone"),
     "demo": Command("Train", "train the bundled example on its tiny base model"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
 from fluxgym_tui.backends.kohya.checkout import Checkout, expected_checkout, missing_reason
+from fluxgym_tui.backends.kohya.options import options_of
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.safetensors import read_header
@@ -42,7 +43,7 @@ class KohyaBackend:
 
     def check(self, job: TrainJob) -> list[Finding]:
         """What sd-scripts would stop at, or do silently, found before it starts."""
-        findings = [*self._unknown_options(job), *_contradictions(job), *_missing_files(job)]
+        findings = [*self._refused_options(job), *_contradictions(job), *_missing_files(job)]
         if (width := _width(job.models.transformer)) not in (None, _FLUX_WIDTH):
             findings.append(
                 Finding(
@@ -80,19 +81,25 @@ class KohyaBackend:
         )
         return TrainCommand(argv=argv, env=dict(_ENVIRONMENT), cwd=job.output_dir, log_format="kohya")
 
-    def _unknown_options(self, job: TrainJob) -> Iterator[Finding]:
-        known = set(FLAG_KINDS)
-        if unknown := [name for name in job.flags if name not in known]:
-            # A newer checkout may know more than the commit this table was made from.
-            known |= self._checkout.options() if self._checkout else frozenset()
-        for name in unknown:
-            if name not in known:
-                near = get_close_matches(name, FLAG_KINDS, n=1)
+    def _refused_options(self, job: TrainJob) -> Iterator[Finding]:
+        """What the checkout's own parser would not take; by the recorded table where it cannot be found."""
+        known = options_of(self._checkout) if self._checkout else {}
+        names = set(known) or set(FLAG_KINDS)
+        for name, value in job.flags.items():
+            if name not in names:
+                near = get_close_matches(name, sorted(names), n=1)
                 yield Finding(
                     code="flag_refused",
                     severity=Severity.ERROR,
                     title=f"--{name}: sd-scripts has no such option",
                     fix=f"Did you mean {near[0]}?" if near else "Take it out of flags.",
+                )
+            elif name in known and (why := known[name].refusal(value)) is not None:
+                yield Finding(
+                    code="flag_value",
+                    severity=Severity.ERROR,
+                    title=f"--{name} {why}",
+                    fix=f"`fluxgym-tui flags {name}` says what it takes.",
                 )
 
 

@@ -1,8 +1,7 @@
-"""Finds sd-scripts on this machine: the checkout, the Python that runs it, its commit and its options."""
+"""Finds sd-scripts on this machine: the checkout, the Python that runs it and its commit."""
 
 import importlib.util
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -32,7 +31,6 @@ _NEEDED_MODULES = (
     "cv2",
     "einops",
 )
-_OPTION = re.compile(r"""["']--([A-Za-z][A-Za-z0-9_]*)["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,6 @@ class Checkout:
             return _resolved(git, head.removeprefix("ref: "))
         except OSError:
             return None
-
-    def options(self) -> frozenset[str]:
-        """The names of the options that its sources mention; a superset of what its parser takes."""
-        names: set[str] = set()
-        for path in (*self.root.glob("*train_network.py"), *(self.root / "library").glob("*.py")):
-            names.update(_OPTION.findall(path.read_text(encoding="utf-8", errors="replace")))
-        return frozenset(names)
 
 
 def _resolved(git: Path, ref: str) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from fluxgym_tui.backends.kohya.words import english, shortened
 from fluxgym_tui.base.events import ProblemEvent, WarningEvent
 
 _NO_TIME = 0.0
@@ -126,7 +127,11 @@ _KNOWN: tuple[_Known, ...] = (
 _INTERRUPTED = ("KeyboardInterrupt",)
 
 # Warnings that every FLUX training has, and that ask nothing of anybody.
-_HARMLESS = ("cache_latents_to_diskisenabled", "noregularizationimages")
+_HARMLESS = (
+    "cache_latents_to_diskisenabled",
+    "noregularizationimages",
+    "min_bucket_resoandmax_bucket_resoareignored",  # with bucket_no_upscale, as the plan has it
+)
 _WARNINGS: tuple[tuple[str, str, str | None], ...] = (
     ("ignoresubset", "subset_ignored", "Put pictures into that folder, or take it out of the dataset."),
     ("notdirectory", "folder_missing", "Check the path of that folder."),
@@ -147,13 +152,13 @@ def explain(traceback: Traceback, context: list[str]) -> ProblemEvent | None:
     for known in _KNOWN:
         found = re.search(known.pattern, traceback.text if known.anywhere else said, re.MULTILINE)
         if found:
-            detail = _shortened(said)
-            names = {name: _english(value or known.unnamed).strip("\"'") for name, value in found.groupdict().items()}
+            detail = shortened(said)
+            names = {name: english(value or known.unnamed).strip("\"'") for name, value in found.groupdict().items()}
             return _problem(known.code, known.title.format(**names), detail, known.fix, traceback.at)
     return _problem(
         "kohya_error",
-        f"sd-scripts stopped with {_shortened(_english(traceback.exception), 160)}",
-        "\n".join([*context[-2:], *traceback.frames[-2:], _shortened(message)]),
+        f"sd-scripts stopped with {shortened(english(traceback.exception), 160)}",
+        "\n".join([*context[-2:], *traceback.frames[-2:], shortened(message)]),
         "The log has the whole traceback: `fluxgym-tui log RUN`.",
         traceback.at,
     )
@@ -175,7 +180,7 @@ def warning_for(message: str, compact: str, at: int) -> WarningEvent | None:
     """The warning that a WARNING record is worth; None for those that every training has."""
     if compact.startswith(_HARMLESS):
         return None
-    title = _shortened(_english(message), 200)
+    title = shortened(english(message), 200)
     for beginning, code, fix in _WARNINGS:
         if compact.startswith(beginning):
             return WarningEvent(time=_NO_TIME, code=code, title=title, fix=fix, log_offset=at)
@@ -184,13 +189,3 @@ def warning_for(message: str, compact: str, at: int) -> WarningEvent | None:
 
 def _problem(code: str, title: str, detail: str, fix: str, at: int) -> ProblemEvent:
     return ProblemEvent(time=_NO_TIME, code=code, title=title, detail=detail, fix=fix, log_offset=at)
-
-
-def _english(message: str) -> str:
-    """sd-scripts says most things twice, English before a slash and Japanese behind it."""
-    english, _, japanese = message.partition(" / ")
-    return message.strip() if japanese.isascii() else english.strip()
-
-
-def _shortened(text: str, longest: int = 1000) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"

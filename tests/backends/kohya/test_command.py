@@ -19,6 +19,7 @@ from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.specfile import build_spec
 from fluxgym_tui.config.vram import VRAM_KEYS
+from tests.backends.kohya.fake_checkout import write_checkout
 
 DATA = Path(__file__).parents[2] / "data"
 RECORDED = json.loads((DATA / "flags.json").read_text(encoding="utf-8"))
@@ -29,8 +30,7 @@ OPTIONS = {flag["dest"]: flag for flag in RECORDED["flags"]}
 def checkout(tmp_path: Path) -> Checkout:
     """A folder that looks like sd-scripts, with an environment of its own that only seems to have accelerate."""
     root = tmp_path / "gym/sd-scripts"
-    (root / "library").mkdir(parents=True)
-    (root / "flux_train_network.py").write_text('parser.add_argument("--brand_new")\n', encoding="utf-8")
+    write_checkout(root)
     (root / ".venv/bin").mkdir(parents=True)
     for name in ("python", "accelerate"):
         program = root / ".venv/bin" / name
@@ -152,6 +152,7 @@ def findings(checkout: Checkout, flags: dict[str, FlagValue]) -> dict[str, str]:
 def test_what_sd_scripts_would_stop_at_is_found_before(checkout: Checkout) -> None:
     assert "--netwrk_dim" in findings(checkout, {"netwrk_dim": 4})["flag_refused"]
     assert "flag_refused" not in findings(checkout, {"brand_new": 1})  # a newer checkout has it
+    assert "does not take many" in findings(checkout, {"brand_new": "many"})["flag_value"]
     assert "exclude" in findings(checkout, {"blocks_to_swap": 8, "cpu_offload_checkpointing": True})["flags_exclude"]
     cached: dict[str, FlagValue] = {"cache_text_encoder_outputs": True, "caption_dropout_rate": 0.1}
     assert "caption_dropout_rate" in findings(checkout, cached)["flags_exclude"]
