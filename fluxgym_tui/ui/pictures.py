@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 _SHADES = " .:-=+*#%@"
 _KEPT = 512
+_LOST = (60, 0, 0)
+_EDGE = (255, 214, 90)
+
+Shares = tuple[float, float, float, float]
+"""A part of a picture: left, top, right and bottom as shares of its width and height, 0 to 1."""
 
 
 def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
@@ -24,8 +29,12 @@ def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
     return max(1, min(columns, round(width * scale))), max(1, min(rows, round(height * scale / 2)))
 
 
-def draw_picture(path: Path, columns: int, rows: int, *, colour: bool = True) -> list[Strip]:
+def draw_picture(
+    path: Path, columns: int, rows: int, *, colour: bool = True, kept: Shares | None = None
+) -> list[Strip]:
     """The picture at `path`, upright, as large as fits into `columns` by `rows` cells; one strip a row.
+
+    With `kept`, the part that a crop keeps, the rest is darkened and the crop's edge drawn.
 
     Reads and decodes the file: call it in a thread. What was drawn before is kept, by the file's time and size.
 
@@ -33,11 +42,14 @@ def draw_picture(path: Path, columns: int, rows: int, *, colour: bool = True) ->
         OSError: the file cannot be read, or is no whole picture.
     """
     found = path.stat()
-    return list(_drawn(path, columns, rows, colour, (found.st_mtime_ns, found.st_size)))
+    return list(_drawn(path, (columns, rows), colour, kept, (found.st_mtime_ns, found.st_size)))
 
 
 @lru_cache(_KEPT)
-def _drawn(path: Path, columns: int, rows: int, colour: bool, version: tuple[int, int]) -> tuple[Strip, ...]:
+def _drawn(
+    path: Path, room: tuple[int, int], colour: bool, kept: Shares | None, version: tuple[int, int]
+) -> tuple[Strip, ...]:
+    columns, rows = room
     from PIL import Image, ImageOps  # slow to import, and most screens show no picture
 
     with Image.open(path) as opened:
@@ -48,7 +60,24 @@ def _drawn(path: Path, columns: int, rows: int, colour: bool, version: tuple[int
         if not width:
             return ()
         small = upright.convert("RGB").resize((width, height * (2 if colour else 1)))
+    if kept is not None:
+        small = _cropped(small, kept)
     return tuple(_half_blocks(small) if colour else _letters(small))
+
+
+def _cropped(image: "Image", kept: Shares) -> "Image":
+    """`image` with all but `kept` darkened, and the edge between them drawn."""
+    from PIL import Image, ImageDraw
+
+    width, height = image.size
+    left, right = round(kept[0] * width), round(kept[2] * width)
+    top, bottom = round(kept[1] * height), round(kept[3] * height)
+    if (left, top, right, bottom) == (0, 0, width, height) or right <= left or bottom <= top:
+        return image
+    dark = Image.blend(image, Image.new("RGB", image.size, _LOST), 0.8)
+    dark.paste(image.crop((left, top, right, bottom)), (left, top))
+    ImageDraw.Draw(dark).rectangle((left, top, right - 1, bottom - 1), outline=_EDGE)
+    return dark
 
 
 def _half_blocks(image: "Image") -> list[Strip]:

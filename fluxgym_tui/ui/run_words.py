@@ -133,7 +133,7 @@ def facts(summary: RunSummary, history: RunHistory) -> Content:
     sections: list[Content] = []
     saved = [_file_row(event) for event in reversed(history.checkpoints)]
     sections.append(_section("LoRA files by step", saved, "none saved yet"))
-    samples = [_file_row(event) for event in reversed(history.samples)]
+    samples = [f"{_when(event)}  prompt {event.prompt_index + 1}" for event in reversed(history.samples)]
     sections.append(_section("Samples by step", samples, "none drawn yet"))
     if history.probes:
         rows = [f"{when} training {loss:.4f}" for when, loss in history.probes.items()]
@@ -153,10 +153,13 @@ def _section(title: str, rows: Sequence[str], none: str, *, most: int = 6) -> Co
     return Content.assemble(head, "\n", text, "\n")
 
 
-def _file_row(event: CheckpointEvent | SampleEvent) -> str:
-    when = f"e{event.epoch}" if event.step is None else f"{event.step:,}"
+def _file_row(event: CheckpointEvent) -> str:
     name = Path(event.path).stem
-    return f"{when:>6}  {name if len(name) <= 25 else '…' + name[-24:]}"
+    return f"{_when(event)}  {name if len(name) <= 25 else '…' + name[-24:]}"
+
+
+def _when(event: CheckpointEvent | SampleEvent) -> str:
+    return (f"e{event.epoch}" if event.step is None else f"{event.step:,}").rjust(6)
 
 
 def _joined(parts: Sequence[str | tuple[str, str]]) -> Content:

@@ -36,7 +36,7 @@ async def test_without_a_folder_the_plan_says_what_is_missing(workspace: Workspa
         await until(pilot, lambda: app.screen.query_one("#empty").display, what="the empty state")
         assert "no folder of pictures is chosen" in str(app.screen.query_one("#empty", Static).content)
         await pilot.press("ctrl+r")
-        assert app.told[-1].message == "start training: no folder of pictures is chosen"
+        assert app.told[-1].message == "start: no folder of pictures is chosen"
 
 
 async def test_start_without_the_base_model_tells_each_file_and_starts_nothing(

@@ -25,6 +25,7 @@ class ScreenEntry:
 
 
 SCREENS: tuple[ScreenEntry, ...] = (
+    ScreenEntry("1", "dataset", "Dataset", "dataset:DatasetScreen"),
     ScreenEntry("2", "parameters", "Parameters", "parameters:ParametersScreen"),
     ScreenEntry("3", "plan", "Plan", "plan:PlanScreen"),
     ScreenEntry("5", "live", "Live", "live:LiveScreen"),

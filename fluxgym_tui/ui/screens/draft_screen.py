@@ -33,7 +33,7 @@ SAVE_AFTER_S = 0.4
 def draft_actions(area: str) -> tuple[Action, ...]:
     """The actions of every screen about the draft; `area` makes their ids."""
     return (
-        Action(id=f"{area}.start", keys="ctrl+r", label="start training",
+        Action(id=f"{area}.start", keys="ctrl+r", label="start",
                help="Check everything once more, then start; the run goes on without this app.", action="start"),
         Action(id=f"{area}.open", keys="ctrl+l", label="open", help="Open a saved spec, or take over a run's settings.",
                action="open_saved", shown=False),
@@ -114,7 +114,8 @@ class DraftScreen(WorkScreen):
         app = self.fluxgym
         error = None
         try:
-            opened = draft_files.open_draft(app.workspace, path=path or app.open_path, trigger=app.trigger)
+            trigger = app.trigger if path is None else None  # it was given for the first folder
+            opened = draft_files.open_draft(app.workspace, path=path or app.open_path, trigger=trigger)
         except FluxgymError as problem:
             error, opened = problem, draft_files.open_draft(app.workspace)
         try:

@@ -37,6 +37,9 @@ class HelpScreen(Dialog[None]):
         self.query_one(VerticalScroll).focus()
 
 
+# Keys that every scrolling widget of Textual has, and that ours have no use for.
+_TEXTUALS_OWN = frozenset({"page_left", "page_right", "scroll_left", "scroll_right", "screen.copy_text"})
+
 Row = tuple[str, str, str | None]
 
 
@@ -51,7 +54,7 @@ def _sections(below: Screen[Any]) -> list[tuple[str, str, list[Row]]]:
     found: dict[object, dict[tuple[str, str | None], list[str]]] = {}
     for key, active in below.active_bindings.items():
         words = active.binding.tooltip or active.binding.description
-        if not words or key.startswith("ctrl+c"):
+        if not words or key == "ctrl+c" or active.binding.action in _TEXTUALS_OWN:
             continue
         why = None
         if not active.enabled:

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from fluxgym_tui.base.errors import FluxgymError
@@ -19,6 +18,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.ui.draft import OpenedDraft
 from fluxgym_tui.ui.draft_files import clone_spec, open_spec, saved_specs
+from fluxgym_tui.ui.screens.dialog import Dialog
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
 
@@ -42,7 +42,7 @@ class _Opened(Message):
     error: FluxgymError | None = None
 
 
-class OpenSavedScreen(ModalScreen[OpenedDraft]):
+class OpenSavedScreen(Dialog[OpenedDraft]):
     """Answers with the draft that was chosen."""
 
     def __init__(self, workspace: Workspace) -> None:

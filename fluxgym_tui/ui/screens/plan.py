@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from fluxgym_tui.base.text import terminal_safe
@@ -18,6 +17,7 @@ from fluxgym_tui.plan.planning import TrainPlan
 from fluxgym_tui.plan.words import checkpoints_words, length_words, samples_words
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.draft_words import finding_counts, finding_rows, time_words
+from fluxgym_tui.ui.screens.dialog import Dialog
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen, draft_actions
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
@@ -171,7 +171,7 @@ class PlanScreen(DraftScreen):
         self._look(rescan=True)
 
 
-class BucketPictures(ModalScreen[None]):
+class BucketPictures(Dialog[None]):
     """The pictures of one bucket: size, what it is resized to, what is cut."""
 
     def __init__(self, row: BucketRow) -> None:

@@ -14,7 +14,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.listing import list_runs
+from fluxgym_tui.runs.listing import RunLister
 from fluxgym_tui.runs.remove import remove
 from fluxgym_tui.runs.state import RunState, RunSummary
 from fluxgym_tui.ui.actions import Action, bindings
@@ -62,6 +62,10 @@ class RunsScreen(WorkScreen):
     )  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lister: RunLister | None = None
+
     def compose_body(self) -> ComposeResult:
         yield Static("", id="empty", classes="empty", markup=False)
         yield RunList()
@@ -84,7 +88,9 @@ class RunsScreen(WorkScreen):
     def look(self) -> None:
         """Read the state of all runs."""
         worker = get_current_worker()
-        runs = list_runs(self.fluxgym.workspace.root / "outputs")
+        if self._lister is None:
+            self._lister = RunLister(self.fluxgym.workspace.root / "outputs")
+        runs = self._lister.look()
         if not worker.is_cancelled:
             self.post_message(RunsListed(tuple(runs)))
 

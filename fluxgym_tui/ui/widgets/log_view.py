@@ -36,6 +36,8 @@ class LogView(ScrollView, can_focus=True):
         Binding("pageup", "by_page(-1)", "page up", show=False),
         Binding("home,g", "top", "first line", show=False),
         Binding("end,G", "follow", "last line, and follow", show=False),
+        Binding("left,h", "sideways(-16)", "to the left", show=False),
+        Binding("right,l", "sideways(16)", "to the right, where lines are long", show=False),
         Binding("n", "found(1)", "next hit", show=False),
         Binding("N", "found(-1)", "hit before", show=False),
     ]
@@ -176,6 +178,10 @@ class LogView(ScrollView, can_focus=True):
     def action_by_page(self, pages: int) -> None:
         """Scroll by what is seen."""
         self.action_by(pages * max(1, self.size.height - 1))
+
+    def action_sideways(self, cells: int) -> None:
+        """Scroll to the left or right."""
+        self.scroll_relative(x=cells, animate=False)
 
     def action_top(self) -> None:
         """To the first line."""
