@@ -23,6 +23,38 @@ def list_runs(outputs: Path) -> list[RunSummary]:
     return sorted(found, key=lambda summary: (summary.created or 0.0, summary.name), reverse=True)
 
 
+class RunLister:
+    """`list_runs` for those who look again and again: a run whose end is journaled is read anew when it changed."""
+
+    def __init__(self, outputs: Path) -> None:
+        self._outputs = outputs
+        self._known: dict[Path, tuple[tuple[int, ...], RunSummary]] = {}
+
+    def look(self) -> list[RunSummary]:
+        """The runs as they stand now, the newest first."""
+        known, self._known = self._known, {}
+        for run in run_directories(self._outputs):
+            version = _version(run)
+            before = known.get(run.output_dir)
+            if before is None or before[0] != version or not before[1].journaled:
+                before = (version, read_state(run))
+            self._known[run.output_dir] = before
+        found = [summary for _, summary in self._known.values()]
+        return sorted(found, key=lambda summary: (summary.created or 0.0, summary.name), reverse=True)
+
+
+def _version(run: RunDirectory) -> tuple[int, ...]:
+    """What changes when anything happens to an ended run: events come, or another attempt is planned."""
+    facts: list[int] = []
+    for path in (run.events, run.command):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        facts += [found.st_size, found.st_mtime_ns, found.st_ino]
+    return tuple(facts)
+
+
 def find_run(outputs: Path, name_or_path: str) -> RunDirectory:
     """The run that `name_or_path` means: a name in `outputs`, or the path of its folder or of the `run/` in it.
 
