@@ -187,8 +187,10 @@ class DatasetScreen(CaptionEditing):
 
     def why_not(self, action: str) -> str | None:
         """What cannot be done now, and why."""
-        if not self.is_mounted or action in ("choose_folder", "example"):
+        if not self.is_mounted:
             return None
+        if action in ("choose_folder", "example") and not self.draft.opened:
+            return "it is still being opened"
         if action == "undo" and self.history.undoable is None:
             return "no caption was changed"
         if action == "redo" and self.history.redoable is None:
