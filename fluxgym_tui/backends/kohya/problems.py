@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from fluxgym_tui.backends.kohya.signatures import SIGNATURES
 from fluxgym_tui.backends.kohya.words import english, shortened
 from fluxgym_tui.base.events import ProblemEvent, WarningEvent
 
@@ -28,102 +29,6 @@ class Traceback:
         return "\n".join([earlier, *self.frames, self.exception, *self.more])
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An error we know: `pattern` is looked for in the errors logged last and the exception with its message."""
-
-    code: str
-    pattern: str
-    title: str  # may name groups of the pattern
-    fix: str
-    anywhere: bool = False  # look at the whole traceback, frames and causes included
-    unnamed: str = ""  # the name where the pattern found none
-
-
-_KNOWN: tuple[_Known, ...] = (
-    _Known(
-        "out_of_memory",
-        r"OutOfMemoryError|CUDA out of memory",
-        "the GPU ran out of memory",
-        "Take the next smaller recipe of training.vram, or lower dataset.batch_size or dataset.resolution.",
-    ),
-    _Known(
-        "bitsandbytes_missing",
-        r"No module named 'bitsandbytes'|No bitsandbytes",
-        "the 8-bit optimiser needs bitsandbytes, which is not installed",
-        "Install it where sd-scripts runs (pip install bitsandbytes), or set training.optimizer_type: adamw.",
-        anywhere=True,
-    ),
-    _Known(
-        "package_missing",
-        r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
-        "sd-scripts needs the package {name}, which is not installed",
-        "Install sd-scripts' requirements where it runs: pip install -r requirements.txt in its folder.",
-    ),
-    _Known(
-        "empty_caption",
-        r"caption file is empty.*?: (?P<name>/.*)$",
-        "the caption file {name} is empty",
-        "Write a caption into it, or delete it: without one the trigger is trained.",
-    ),
-    _Known(
-        "dataset_toml",
-        r"MultipleInvalid: (?P<name>.*)",
-        "sd-scripts does not take the dataset.toml: {name}",
-        "Mend that key of the dataset.toml; `fluxgym-tui plan dataset.toml` names it with its place.",
-    ),
-    _Known(
-        "dataset_toml",
-        r"TomlDecodeError: (?P<name>.*)",
-        "the dataset.toml is no TOML: {name}",
-        "Mend that line of the dataset.toml.",
-    ),
-    _Known(
-        "bucket_steps",
-        r"bucket_reso_steps is (?P<name>\d+)",
-        "bucket_reso_steps is {name}; FLUX needs a multiple of 64",
-        "Set dataset.bucket_reso_steps: 64.",
-    ),
-    _Known(
-        "too_many_blocks",
-        r"Cannot swap more than (?P<name>\d+ double blocks and \d+ single blocks)",
-        "the base model has fewer blocks than are to be swapped: at most {name}",
-        "Lower training.blocks_to_swap, or take a larger recipe of training.vram.",
-    ),
-    _Known(
-        "not_cropped",
-        r"image too large, but cropping and bucketing are disabled",
-        "a picture is not of the dataset's resolution, and neither buckets nor a latent cache are on",
-        "Set dataset.enable_bucket: true, or add --cache_latents_to_disk.",
-    ),
-    _Known(
-        "broken_picture",
-        r"(?:Error loading file: (?P<name>.*)\n[\s\S]*)?"
-        r"(?:image file is truncated|UnidentifiedImageError|cannot identify image file)",
-        "{name} is broken",
-        "Replace or remove it; `fluxgym-tui scan` finds such files.",
-        unnamed="a picture",
-    ),
-    _Known(
-        "tokenizer_missing",
-        r"TokenizeStrategy[\s\S]*(?:NoneType|Can't load tokenizer|couldn't connect|LocalEntryNotFound|OfflineMode)",
-        "the tokenizers could not be had: they come from Hugging Face at every start",
-        "Go online once, or put them into models/tokenizers of the workspace.",
-        anywhere=True,
-    ),
-    _Known(
-        "disk_full",
-        r"No space left on device|\[Errno 28\]",
-        "the disk is full",
-        "Free some room, or save fewer checkpoints (training.save_every_n_epochs).",
-    ),
-    _Known(
-        "file_missing",
-        r"FileNotFoundError: .*?(?P<name>[\"'/].*)",
-        "a file is not there: {name}",
-        "Check the path; `fluxgym-tui models` lists what is here and what is missing.",
-    ),
-)
 _INTERRUPTED = ("KeyboardInterrupt",)
 
 # Warnings that every FLUX training has, and that ask nothing of anybody.
@@ -149,8 +54,9 @@ def explain(traceback: Traceback, context: list[str]) -> ProblemEvent | None:
         return None
     message = "\n".join([traceback.exception, *traceback.more])
     said = "\n".join([*context[-2:], message])
-    for known in _KNOWN:
-        found = re.search(known.pattern, traceback.text if known.anywhere else said, re.MULTILINE)
+    everything = "\n".join([*context[-2:], traceback.text])
+    for known in SIGNATURES:
+        found = re.search(known.pattern, everything if known.anywhere else said, re.MULTILINE)
         if found:
             detail = shortened(said)
             names = {name: english(value or known.unnamed).strip("\"'") for name, value in found.groupdict().items()}
