@@ -26,7 +26,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, bindings
-from fluxgym_tui.ui.draft import Draft
+from fluxgym_tui.ui.draft import Draft, OpenedDraft
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
 from fluxgym_tui.ui.screens.base import WorkScreen
@@ -81,6 +81,7 @@ class FluxgymApp(App[None]):
         self.trigger = trigger
         self.run_shown = run
         self.draft = Draft()
+        self.draft_wanted: OpenedDraft | None = None  # chosen before there was a screen to take it
         self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
         self.alive_line = ""
         self.ascii_only = ascii_only
@@ -127,6 +128,14 @@ class FluxgymApp(App[None]):
             self.screen.post_message(events.ScreenResume())  # it is in front already: let it look again
         else:
             self.show("live")
+
+    def open_draft(self, opened: OpenedDraft) -> None:
+        """Work on `opened` from now on, on the screen Parameters."""
+        self.draft_wanted = None if self.draft.opened else opened
+        self.show("parameters")
+        take = getattr(self.screen, "take", None)
+        if self.draft.opened and take is not None:
+            self.screen.call_later(take, opened)
 
     def set_alive(self, runs: Iterable[RunSummary]) -> None:
         """Take note of the runs that are alive, for the tab bar."""

@@ -15,6 +15,7 @@ from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.pictures import draw_picture, fitted
 from fluxgym_tui.ui.screens.compare import CompareScreen
 from fluxgym_tui.ui.screens.live import LiveScreen
+from fluxgym_tui.ui.screens.parameters import ParametersScreen
 from fluxgym_tui.ui.screens.zoom import ZoomScreen
 from fluxgym_tui.ui.widgets.run_list import RunList
 from fluxgym_tui.ui.widgets.sample_grid import SampleGrid
@@ -107,6 +108,23 @@ async def test_marked_runs_are_compared(workspace: Workspace) -> None:
         assert "hrld" not in str(table.render())
         await pilot.press("p")
         assert "prompt 2" in str(app.screen.query_one("#caption-0", Static).render())
+
+
+async def test_a_run_is_the_beginning_of_a_new_training(workspace: Workspace) -> None:
+    run = write_run(workspace.outputs, "hrld")
+    write_atomic(run.spec, "name: Hrld\ndataset: {path: /pictures, num_repeats: 7}\n")
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test(size=(100, 40)) as pilot:
+        for _ in range(2):  # the screen is there the second time
+            await until(
+                pilot, lambda: app.screen.query(RunList) and app.screen.query_one(RunList).runs, what="the runs"
+            )
+            await pilot.press("n")
+            await until(pilot, lambda: app.draft.values.get("dataset.num_repeats") == "7", what="its settings")
+            assert isinstance(app.screen, ParametersScreen)
+            app.draft.values["dataset.num_repeats"] = "8"
+            app.set_focus(None)
+            await pilot.press("8")
 
 
 async def test_samples_are_a_grid_to_look_closer_at_and_to_pick_from(workspace: Workspace) -> None:

@@ -130,7 +130,8 @@ class DraftScreen(WorkScreen):
         if message.error is not None:
             self.fluxgym.tell_error(message.error)
         self.draft.choices, self.draft.defaults = dict(message.choices), dict(message.defaults)
-        self.take(message.opened)
+        wanted, self.fluxgym.draft_wanted = self.fluxgym.draft_wanted, None
+        self.take(wanted or message.opened)
 
     def take(self, opened: OpenedDraft) -> None:
         """Work on `opened` from now on."""

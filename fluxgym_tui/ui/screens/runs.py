@@ -55,6 +55,8 @@ class RunsScreen(WorkScreen):
         Action(id="runs.mark", keys="space", label="mark", help="Mark runs to compare them.", action="mark"),
         Action(id="runs.compare", keys="c", label="compare",
                help="Compare the marked runs: losses, differing settings, samples.", action="compare"),
+        Action(id="runs.clone", keys="n", label="new from it",
+               help="Prepare a new training with the settings of this run.", action="clone"),
         Action(id="runs.delete", keys="d,delete", label="delete",
                help="Delete the run with all its files, after a question.", action="delete"),
         Action(id="runs.look", keys="r", label="look again", help="Read the runs' state now, not in two seconds.",
@@ -138,6 +140,8 @@ class RunsScreen(WorkScreen):
         if action == "compare":
             marked = len(self.query_one(RunList).marked)
             return None if 2 <= marked <= MOST else f"mark two to {MOST} runs with space; {marked} marked now"
+        if action == "clone" and not RunDirectory(summary.path).spec.is_file():
+            return f"{name} has no spec"
         if action in ("stop", "stop_at_checkpoint") and summary.state.ended:
             return f"{name} is {summary.state} already"
         if action == "stop_at_checkpoint" and summary.stop_requested:
@@ -158,6 +162,21 @@ class RunsScreen(WorkScreen):
         listed = self.query_one(RunList)
         chosen = tuple(RunDirectory(run.path) for run in listed.runs if run.path in listed.marked)
         self.app.push_screen(CompareScreen(chosen, colour=self.fluxgym.in_colour))
+
+    @work(thread=True, exclusive=True, group="clone", exit_on_error=False)
+    def action_clone(self) -> None:
+        """Take the settings of the run under the cursor to the screen Parameters."""
+        from fluxgym_tui.ui.draft_files import clone_spec  # brings pydantic
+
+        summary = self.current
+        if summary is None:
+            return
+        try:
+            opened = clone_spec(RunDirectory(summary.path).spec, workspace=self.fluxgym.workspace)
+        except FluxgymError as error:
+            self.app.post_message(ActionFailed(error.message, error.hint))
+            return
+        self.app.call_from_thread(self.fluxgym.open_draft, opened)
 
     def action_delete(self) -> None:
         """Ask, then delete the run under the cursor."""
@@ -215,7 +234,7 @@ class RunsScreen(WorkScreen):
         self.app.call_from_thread(self.look)
 
 
-_NEED_RUN = frozenset({"attach", "stop", "stop_at_checkpoint", "mark", "compare", "delete"})
+_NEED_RUN = frozenset({"attach", "stop", "stop_at_checkpoint", "mark", "compare", "clone", "delete"})
 
 
 def ask_to_stop(screen: WorkScreen, summary: RunSummary, *, then: object) -> None:
