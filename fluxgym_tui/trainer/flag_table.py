@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fluxgym_tui.trainer.network_args import HONOURED
+
 
 class Status(StrEnum):
     """What becomes of a flag. Nothing is accepted and then left out of account."""
@@ -66,6 +68,7 @@ def _switch(name: str, note: str, *, required: bool = False, ours: bool = False)
     return Flag(name, Status.HONOURED, note, None, False, required=required, ours=ours)
 
 
+_NETWORK_ARGS = ", ".join(f"`{name}`" for name in HONOURED)
 _FALLBACK = "for datasets whose file does not say it"
 
 _HONOURED = (
@@ -101,7 +104,8 @@ _HONOURED = (
     _takes("network_module", str, None, "the one kind of LoRA there is", choices=("networks.lora_flux",)),
     _takes("network_dim", int, None, "4 where not given, as in sd-scripts"),
     _takes("network_alpha", float, 1.0, "the LoRA is scaled by alpha / dim"),
-    _takes("network_args", str, None, "`train_blocks=all`, `double` or `single`", many=True),
+    _takes("network_args", str, None, f"`train_blocks=single` and so on: {_NETWORK_ARGS}", many=True),
+    _takes("network_dropout", float, None, "this share of the values between down and up is left out of each step"),
     _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's)"),
     _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
     # the optimiser
@@ -232,7 +236,7 @@ _REFUSED = {
     "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
     "text_encoder_lr": "CLIP-L is not trained by this trainer",
     "network_train_text_encoder_only": "CLIP-L is not trained by this trainer",
-    "network_dropout": _LATER, "dim_from_weights": _LATER, "scale_weight_norms": _LATER, "base_weights": _LATER,
+    "dim_from_weights": _LATER, "scale_weight_norms": _LATER, "base_weights": _LATER,
     "base_weights_multiplier": _LATER, "validation_seed": _LATER, "validation_split": _LATER,
     "validate_every_n_steps": _LATER, "validate_every_n_epochs": _LATER, "max_validation_steps": _LATER,
     "disable_mmap_load_safetensors": "files are always memory-mapped: that is the fastest way to one copy",

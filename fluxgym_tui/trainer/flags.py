@@ -46,6 +46,7 @@ class TrainerOptions:
     network_dim: int | None
     network_alpha: float
     network_args: tuple[str, ...]
+    network_dropout: float | None
     network_weights: Path | None
     network_train_unet_only: bool
     optimizer_type: str
@@ -152,6 +153,11 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
+def refusals() -> dict[str, str]:
+    """The flags of sd-scripts that are not taken, each with the reason."""
+    return {flag.name: flag.note for flag in FLAGS.values() if flag.status in (Status.REFUSED, Status.MEANINGLESS)}
+
+
 def option_names() -> tuple[str, ...]:
     """The names of `TrainerOptions`, in its order."""
     return tuple(field.name for field in fields(TrainerOptions))
@@ -248,6 +254,7 @@ class _Range:
 _AT_LEAST_ONE = _Range(1, "Give 1 or more.")
 _NOT_NEGATIVE = _Range(0, "Give 0 or more.")
 _SEED = _Range(0, "Give a whole number from 0 to 4294967295.", 2**32 - 1)
+_SHARE = _Range(0, "Give a share from 0 to below 1.", math.nextafter(1, 0))
 _RANGES: Mapping[str, _Range] = dict.fromkeys(
     (
         "train_batch_size", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "vae_batch_size",
@@ -263,7 +270,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
     ),
     _NOT_NEGATIVE,
-) | {"seed": _SEED}  # fmt: skip
+) | {"seed": _SEED, "network_dropout": _SHARE}  # fmt: skip
 
 
 def _in_range(flag: Flag, value: float) -> bool:

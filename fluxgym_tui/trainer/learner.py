@@ -16,7 +16,7 @@ from fluxgym_tui.trainer.flow import FlowBatch, disturb, draw_sigmas, flow_losse
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import create_lora
 from fluxgym_tui.trainer.optim import clip_gradients
-from fluxgym_tui.trainer.setup import Setup, build_optimization
+from fluxgym_tui.trainer.setup import Setup, build_optimization, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
 
@@ -43,13 +43,15 @@ class Learner:
             network_dim=options.network_dim,
             network_alpha=options.network_alpha,
             network_args=setup.network_args,
+            network_dropout=options.network_dropout,
             generator=torch.Generator().manual_seed(setup.seed),
         )
         if options.network_weights is not None:
             weights = open_lora(options.network_weights)
             self.network.load_lora_state(weights.tensors, source=str(options.network_weights))
         self._parameters = list(self.network.parameters())
-        self.optimizer, self._schedule = build_optimization(self._parameters, options, total_steps=setup.counts.total)
+        groups = self.network.parameter_groups(learning_rate=transformer_learning_rate(options))
+        self.optimizer, self._schedule = build_optimization(groups, options, total_steps=setup.counts.total)
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
         if setup.resumed is not None:
             self._restore(setup.resumed)
@@ -62,11 +64,13 @@ class Learner:
         options = self._setup.options
         losses = []
         for batch in batches:
-            loss = self._loss(batch)
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise _not_finite(f"The loss is {losses[-1]}", step)
-            (loss / options.gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
+            with self.network.dropping(self._generator):
+                loss = self._loss(batch)
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise _not_finite(f"The loss is {losses[-1]}", step)
+                if loss.requires_grad:  # not where module_dropout left every adapter out
+                    (loss / options.gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
         norm = float(clip_gradients(self._parameters, max_grad_norm=options.max_grad_norm))
         if not math.isfinite(norm):
             raise _not_finite(f"The gradient's norm is {norm}", step)

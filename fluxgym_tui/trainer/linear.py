@@ -3,7 +3,7 @@
 x (..., in), weight (out, in), y (..., out); N tokens of all pictures together, r the rank of an adapter.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,20 @@ SMALLEST_PRODUCT = 2**23
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
+class Dropout(Protocol):
+    """What is left out of an adapter while it learns."""
+
+    def __call__(self, hidden: Tensor) -> Tensor | None:
+        """`hidden` (..., r) = down(x) with parts of it left out; None where the whole adapter is."""
+
+
 class Adapter(NamedTuple):
     """What a LoRA adds to a layer: up(down(x)) scale, with `down` (r, in) and `up` (out, r)."""
 
     down: Tensor
     up: Tensor
     scale: float
+    dropout: Dropout | None = None
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -97,6 +105,13 @@ class Linear(nn.Linear):
         """(..., in) -> (..., out)."""
         if self.adapter is None and torch.is_autocast_enabled(x.device.type):
             return F.linear(x, self.weight, self.bias)
-        down, up, scale = self.adapter or (None, None, 1.0)
+        down, up, scale, dropout = self.adapter or (None, None, 1.0, None)
+        if down is None or up is None or dropout is None:
+            return self._product(x, down, up, scale)
+        hidden = dropout(F.linear(x, down.to(x.dtype)))
+        y = self._product(x, None, None, scale)
+        return y if hidden is None else y + F.linear(hidden, up.to(x.dtype)) * scale
+
+    def _product(self, x: Tensor, down: Tensor | None, up: Tensor | None, scale: float) -> Tensor:
         y: Tensor = _LinearProduct.apply(x, self.weight, self.bias, down, up, scale)  # type: ignore[no-untyped-call]
         return y

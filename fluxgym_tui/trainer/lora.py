@@ -5,7 +5,10 @@ r is the rank (`network_dim`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +16,10 @@ from torch import Tensor, nn
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.linear import Adapter, Linear
+from fluxgym_tui.trainer.network_args import read_network_arguments
 
 PREFIX = "lora_unet_"
 DEFAULT_DIM = 4
-TRAIN_BLOCKS = ("all", "double", "single")
 
 
 class LoraLayer(nn.Module):
@@ -42,15 +45,59 @@ class LoraLayer(nn.Module):
         return float(self.alpha) / self.down.shape[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DropoutShares:
+    """Which shares of down(x)'s values, of the ranks of each picture, and of whole adapters are left out."""
+
+    values: float = 0.0
+    ranks: float = 0.0
+    modules: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededDropout:
+    """Dropout of one adapter for one pass. What is left out follows from `seed`: checkpointing runs a pass twice.
+
+    As in sd-scripts what stays is raised to make up for the values and ranks that do not, but not for whole adapters.
+    """
+
+    shares: DropoutShares
+    seed: int
+
+    def __call__(self, hidden: Tensor) -> Tensor | None:
+        """`hidden` (B, r) or (B, T, r) with parts left out; None where the whole adapter is."""
+        generator = torch.Generator().manual_seed(self.seed)  # of the CPU: a seed means the same everywhere
+        if float(torch.rand(1, generator=generator)) < self.shares.modules:
+            return None
+        over_tokens = (1,) * (hidden.dim() - 2)
+        for share, shape in (
+            (self.shares.values, hidden.shape),
+            (self.shares.ranks, (hidden.shape[0], *over_tokens, hidden.shape[-1])),
+        ):
+            if share:
+                kept = (torch.rand(shape, generator=generator) >= share).to(hidden.device, hidden.dtype)
+                hidden = hidden * kept / (1 - share)
+        return hidden
+
+
 class LoraNetwork(nn.Module):
     """The adapters of a model, by their names in a LoRA file.
 
     `attach` puts them to work; the model's own parameters and state stay as they are.
     """
 
-    def __init__(self, targets: Mapping[str, Linear], layers: Mapping[str, LoraLayer]) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Linear],
+        layers: Mapping[str, LoraLayer],
+        *,
+        dropout: DropoutShares | None = None,
+        loraplus_ratio: float | None = None,
+    ) -> None:
         super().__init__()
         self._multiplier = 1.0
+        self._dropout = dropout or DropoutShares()
+        self._loraplus_ratio = loraplus_ratio
         self.layers = nn.ModuleDict(layers)
         self._targets = dict(targets)  # not a ModuleDict: the base is not part of this network
 
@@ -64,13 +111,43 @@ class LoraNetwork(nn.Module):
         self._multiplier = value
         self._refresh()
 
-    def attach(self) -> "LoraNetwork":
-        """Let the model's linears compute with their adapters."""
-        for name, linear in self._targets.items():
+    def attach(self, *, dropout_seed: int | None = None) -> "LoraNetwork":
+        """Let the model's linears compute with their adapters; with a seed, with dropout."""
+        for index, (name, linear) in enumerate(self._targets.items()):
             layer = self.layers[name]
             assert isinstance(layer, LoraLayer)
-            linear.adapter = Adapter(down=layer.down, up=layer.up, scale=layer.scale * self.multiplier)
+            dropout = None
+            if dropout_seed is not None:
+                dropout = SeededDropout(shares=self._dropout, seed=dropout_seed + index)
+            scale = layer.scale * self.multiplier
+            linear.adapter = Adapter(down=layer.down, up=layer.up, scale=scale, dropout=dropout)
         return self
+
+    @contextmanager
+    def dropping(self, generator: torch.Generator) -> Iterator[None]:
+        """Within it, forward and backward, parts are left out as `generator` has it.
+
+        Without dropout nothing is drawn.
+        """
+        if self._dropout == DropoutShares():
+            yield
+            return
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        self.attach(dropout_seed=seed)
+        try:
+            yield
+        finally:
+            self.attach()
+
+    def parameter_groups(self, *, learning_rate: float) -> list[dict[str, Any]]:
+        """The parameters as an optimiser takes them: in one group, or with LoRA+ every `down`, then every `up`."""
+        if self._loraplus_ratio is None:
+            return [{"params": list(self.parameters()), "lr": learning_rate}]
+        layers = [layer for layer in self.layers.values() if isinstance(layer, LoraLayer)]
+        return [
+            {"params": [layer.down for layer in layers], "lr": learning_rate},
+            {"params": [layer.up for layer in layers], "lr": learning_rate * self._loraplus_ratio},
+        ]
 
     def detach(self) -> None:
         """Let the model's linears compute without."""
@@ -119,17 +196,12 @@ class LoraNetwork(nn.Module):
             self.attach()
 
 
-def lora_targets(model: Flux, *, train_blocks: str = "all") -> dict[str, Linear]:
+def lora_targets(model: Flux) -> dict[str, Linear]:
     """The linears that `networks.lora_flux` adapts, by their names in a LoRA file: all those of the blocks."""
-    chosen = {"all": ("double_blocks.", "single_blocks."), "double": ("double_blocks.",), "single": ("single_blocks.",)}
-    if train_blocks not in chosen:
-        raise FluxgymError(
-            f"network_args train_blocks={train_blocks} is unknown.", hint=f"Use one of: {', '.join(TRAIN_BLOCKS)}."
-        )
     return {
         PREFIX + path.replace(".", "_"): module
         for path, module in model.named_modules()
-        if isinstance(module, Linear) and path.startswith(chosen[train_blocks])
+        if isinstance(module, Linear) and path.startswith(("double_blocks.", "single_blocks."))
     }
 
 
@@ -139,28 +211,31 @@ def create_lora(
     network_dim: int | None = None,
     network_alpha: float | None = 1.0,
     network_args: Mapping[str, str] | None = None,
+    network_dropout: float | None = None,
     generator: torch.Generator | None = None,
 ) -> LoraNetwork:
     """Fresh adapters for `model`, attached. As in sd-scripts the rank is 4 if None; an alpha of 0 or None is the rank.
 
-    `network_args`: `train_blocks` = all | double | single; any other name is refused.
+    `network_args`: those of `network_args.HONOURED`; FluxgymError on others, and where no layer is left to adapt.
     """
-    arguments = dict(network_args or {})
-    train_blocks = arguments.pop("train_blocks", "all")
-    if arguments:
-        raise FluxgymError(
-            f"network_args {', '.join(sorted(arguments))}: not honoured by the built-in trainer.",
-            hint="It honours train_blocks=all|double|single. Remove the others, or use the kohya backend.",
-        )
+    arguments = read_network_arguments(network_args or {})
+    arguments.check_blocks(double=model.geometry.depth, single=model.geometry.depth_single_blocks)
     dim = DEFAULT_DIM if network_dim is None else network_dim
     if dim < 1:
         raise FluxgymError(f"network_dim {dim} is no rank.", hint="Use 1 or more; 4 to 32 are usual.")
-    targets = lora_targets(model, train_blocks=train_blocks)
+    targets = lora_targets(model)
+    ranks = {name: rank for name in targets if (rank := arguments.rank(name, default=dim))}
+    if not ranks:
+        raise FluxgymError("network_args leave no layer to train.", hint="Choose blocks, and ranks above 0.")
     layers = {
-        name: LoraLayer(linear, network_dim=dim, network_alpha=network_alpha or dim, generator=generator)
-        for name, linear in targets.items()
+        name: LoraLayer(targets[name], network_dim=rank, network_alpha=network_alpha or rank, generator=generator)
+        for name, rank in ranks.items()
     }
-    return LoraNetwork(targets, layers).attach()
+    dropout = DropoutShares(
+        values=network_dropout or 0.0, ranks=arguments.rank_dropout, modules=arguments.module_dropout
+    )
+    chosen = {name: targets[name] for name in ranks}
+    return LoraNetwork(chosen, layers, dropout=dropout, loraplus_ratio=arguments.loraplus_ratio).attach()
 
 
 def lora_from_state(model: Flux, state: Mapping[str, Tensor], *, source: str, multiplier: float = 1.0) -> LoraNetwork:

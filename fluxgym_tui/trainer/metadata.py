@@ -25,12 +25,12 @@ _OPTIONS = (
     "max_grad_norm", "prior_loss_weight", "loss_type", "guidance_scale", "timestep_sampling", "sigmoid_scale",
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
-    "ip_noise_gamma", "ip_noise_gamma_random_strength",
+    "network_dropout", "ip_noise_gamma", "ip_noise_gamma_random_strength",
 )  # fmt: skip
 
 # What this trainer never does, in the words of one that could.
 _NEVER: dict[str, object] = {
-    "text_encoder_lr": None, "num_validation_images": 0, "network_dropout": None, "full_fp16": False, "v2": False,
+    "text_encoder_lr": None, "num_validation_images": 0, "full_fp16": False, "v2": False,
     "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False, "noise_offset": None,
     "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
     "zero_terminal_snr": False, "caption_dropout_rate": 0.0, "caption_dropout_every_n_epochs": 0,

@@ -29,15 +29,19 @@ def parse_arguments(pairs: Sequence[str], *, flag: str) -> dict[str, Any]:
     return arguments
 
 
-def _adamw(parameters: list[nn.Parameter], *, lr: float, arguments: dict[str, Any]) -> Optimizer:
+Groups = list[dict[str, Any]]
+"""Parameters as torch's optimisers take them: under `params`, with a learning rate of their own under `lr`."""
+
+
+def _adamw(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optimizer:
     known = set(inspect.signature(torch.optim.AdamW).parameters) - {"params", "lr", "fused", "foreach"}
     _refuse_unknown(arguments, known=known, optimizer="AdamW")
     # Fused: one kernel for all of the many small matrices, on CPU and CUDA alike.
-    fused = all(parameter.device.type in {"cpu", "cuda"} for parameter in parameters)
-    return torch.optim.AdamW(parameters, lr=lr, fused=fused, **arguments)
+    fused = all(parameter.device.type in {"cpu", "cuda"} for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=lr, fused=fused, **arguments)
 
 
-def _adafactor(parameters: list[nn.Parameter], *, lr: float, arguments: dict[str, Any]) -> Optimizer:
+def _adafactor(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optimizer:
     from transformers.optimization import Adafactor  # slow to import, and few use it
 
     _refuse_unknown(
@@ -48,7 +52,7 @@ def _adafactor(parameters: list[nn.Parameter], *, lr: float, arguments: dict[str
             "Adafactor with relative_step=True makes its own learning rate, which the built-in trainer lacks.",
             hint='Give --optimizer_args "relative_step=False" "scale_parameter=False" "warmup_init=False".',
         )
-    optimizer: Optimizer = Adafactor(parameters, lr=lr, **arguments)  # type: ignore[no-untyped-call]
+    optimizer: Optimizer = Adafactor(groups, lr=lr, **arguments)  # type: ignore[no-untyped-call]
     return optimizer
 
 
@@ -56,7 +60,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": _adamw, "adafactor":
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | Groups,
     *,
     optimizer_type: str = "",
     learning_rate: float,
@@ -64,6 +68,7 @@ def build_optimizer(
 ) -> Optimizer:
     """The optimiser that sd-scripts' `--optimizer_type` names (any case; empty is AdamW) with `--optimizer_args`.
 
+    `learning_rate` is that of parameters which come in no group.
     FluxgymError on a type or an argument that is not honoured, by its name.
     """
     build = OPTIMIZERS.get(optimizer_type.lower() or "adamw")
@@ -72,7 +77,9 @@ def build_optimizer(
             f"--optimizer_type {optimizer_type} is not honoured by the built-in trainer.",
             hint="Use AdamW or Adafactor, or the kohya backend.",
         )
-    return build(list(parameters), lr=learning_rate, arguments=parse_arguments(optimizer_args, flag="--optimizer_args"))
+    given = list(parameters)
+    groups: Groups = [part for part in given if isinstance(part, dict)] or [{"params": given}]
+    return build(groups, lr=learning_rate, arguments=parse_arguments(optimizer_args, flag="--optimizer_args"))
 
 
 def _refuse_unknown(arguments: dict[str, Any], *, known: set[str], optimizer: str) -> None:

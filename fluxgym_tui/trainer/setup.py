@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_s
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flow import FlowSettings
-from fluxgym_tui.trainer.lora import TRAIN_BLOCKS
+from fluxgym_tui.trainer.network_args import read_network_arguments
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule
 from fluxgym_tui.trainer.state import TrainState, read_state
 
@@ -72,7 +73,12 @@ def settle(options: TrainerOptions) -> Setup:
     if resumed is not None:
         _check_resumed(options, resumed, counts)
     # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
-    build_optimization([nn.Parameter(torch.zeros(1))], options, total_steps=counts.total)
+    probe = {"params": [nn.Parameter(torch.zeros(1))], "lr": transformer_learning_rate(options)}
+    build_optimization([probe], options, total_steps=counts.total)
+    network_args = network_arguments(options.network_args)
+    read_network_arguments(network_args).check_blocks(
+        double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"]
+    )
     prompts = _prompts(options)
     rounds = sample_rounds(
         counts,
@@ -115,7 +121,7 @@ def settle(options: TrainerOptions) -> Setup:
             guidance_scale=options.guidance_scale,
             apply_t5_attn_mask=options.apply_t5_attn_mask,
         ),
-        network_args=network_arguments(options.network_args),
+        network_args=network_args,
         resumed=resumed,
         t5_tokens=options.t5xxl_max_token_length
         or (T5_TOKENS_DEV if transformer.facts.get("guidance", True) else T5_TOKENS_SCHNELL),
@@ -147,13 +153,18 @@ def _check_resumed(options: TrainerOptions, resumed: TrainState, counts: StepCou
         )
 
 
+def transformer_learning_rate(options: TrainerOptions) -> float:
+    """The learning rate of the transformer's adapters."""
+    return options.learning_rate if options.unet_lr is None else options.unet_lr
+
+
 def build_optimization(
-    parameters: list[nn.Parameter], options: TrainerOptions, *, total_steps: int
+    groups: list[dict[str, Any]], options: TrainerOptions, *, total_steps: int
 ) -> tuple[Optimizer, LambdaLR]:
-    """The optimiser and the schedule that `options` name, for `parameters`. FluxgymError on what is not honoured."""
-    learning_rate = options.learning_rate if options.unet_lr is None else options.unet_lr
+    """The optimiser and the schedule that `options` name, for `groups`. FluxgymError on what is not honoured."""
+    learning_rate = transformer_learning_rate(options)
     optimizer = build_optimizer(
-        parameters,
+        groups,
         optimizer_type=options.optimizer_type,
         learning_rate=learning_rate,
         optimizer_args=options.optimizer_args,
@@ -168,19 +179,13 @@ def build_optimization(
 
 
 def network_arguments(pairs: Sequence[str]) -> dict[str, str]:
-    """`--network_args` as a mapping; FluxgymError where one is not written as `key=value` or is not honoured."""
+    """`--network_args` as a mapping; FluxgymError where one is not written as `key=value`."""
     arguments = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise FluxgymError(f"--network_args {pair!r} has no value.", hint="Write it as train_blocks=single.")
         arguments[key.strip()] = value.strip()
-    for key, value in arguments.items():
-        if key != "train_blocks" or value not in TRAIN_BLOCKS:
-            raise FluxgymError(
-                f"--network_args {key}={value} is not honoured by the built-in trainer.",
-                hint=f"It honours train_blocks={'|'.join(TRAIN_BLOCKS)}. Leave others out, or use the kohya backend.",
-            )
     return arguments
 
 

@@ -85,6 +85,7 @@ def test_defaults_and_values() -> None:
         (["--resolution", "large"], "width,height"),
         (["--resolution", "512,512,3"], "width,height"),
         (["--network_dim", "0"], "Give 1 or more"),
+        (["--network_dropout", "1"], "from 0 to below 1"),
         (["--seed", "1", "--seed", "2"], "given twice"),
         (["--sdpa", "yes"], "takes no value"),
         (["--seed"], "takes one value"),

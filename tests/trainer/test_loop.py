@@ -330,6 +330,5 @@ def test_nothing_of_a_file_steers_the_terminal() -> None:
 
 def test_network_arguments_are_pairs() -> None:
     assert network_arguments(["train_blocks = single"]) == {"train_blocks": "single"}
-    for wrong in ("train_blocks", "train_blocks=none", "loraplus_lr_ratio=4"):
-        with pytest.raises(FluxgymError, match=wrong):
-            network_arguments([wrong])
+    with pytest.raises(FluxgymError, match="'train_blocks' has no value"):
+        network_arguments(["train_blocks"])

@@ -15,10 +15,18 @@ SETTINGS = {
     "huber": ("--loss_type", "huber", "--huber_schedule", "exponential", "--huber_c", "0.2"),
     "smooth_l1": ("--loss_type", "smooth_l1", "--huber_schedule", "constant", "--huber_scale", "2"),
     "ip_noise": ("--ip_noise_gamma", "0.2"),
+    "network_dropout": ("--network_dropout", "0.3"),
+    "rank_dropout": ("--network_args", "rank_dropout=0.5"),
+    "module_dropout": ("--network_args", "module_dropout=0.3"),
+    "loraplus": ("--network_args", "loraplus_lr_ratio=16"),
 }
 TOLD = {
     "huber": {"ss_loss_type": "huber", "ss_huber_schedule": "exponential", "ss_huber_c": "0.2"},
     "smooth_l1": {"ss_loss_type": "smooth_l1", "ss_huber_schedule": "constant", "ss_huber_scale": "2.0"},
+    "network_dropout": {"ss_network_dropout": "0.3"},
+    "rank_dropout": {"ss_network_args": '{"rank_dropout": "0.5"}'},
+    "module_dropout": {"ss_network_args": '{"module_dropout": "0.3"}'},
+    "loraplus": {"ss_network_args": '{"loraplus_lr_ratio": "16"}'},
     "ip_noise": {"ss_ip_noise_gamma": "0.2", "ss_ip_noise_gamma_random_strength": "False"},
 }
 

@@ -23,6 +23,8 @@ from tests.trainer.trainer_options import QUICK, drawn_dataset, kinds, options_f
 LONG = ("--max_train_epochs", "3", "--save_state", "--lr_scheduler", "cosine", "--lr_warmup_steps", "2")
 ADAFACTOR = ("--optimizer_type", "Adafactor", "--optimizer_args", "relative_step=False", "scale_parameter=False",
              "warmup_init=False")  # fmt: skip
+DROPOUT = ("--network_dropout", "0.2", "--ip_noise_gamma", "0.1", "--ip_noise_gamma_random_strength",
+           "--network_args", "rank_dropout=0.2", "module_dropout=0.3", "loraplus_lr_ratio=4")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def train_until(dataset: Path, folder: Path, *flags: str, step: int) -> Path:
 
 
 @pytest.mark.usefixtures("signals", "one_thread")
-@pytest.mark.parametrize("optimizer", [(), ADAFACTOR], ids=["AdamW", "Adafactor"])
+@pytest.mark.parametrize("optimizer", [(), ADAFACTOR, DROPOUT], ids=["AdamW", "Adafactor", "dropout and LoRA+"])
 def test_stopped_twice_is_never_stopped(dataset: Path, tmp_path: Path, optimizer: tuple[str, ...]) -> None:
     flags = (*LONG, *optimizer)
     whole = kinds(train_quickly(dataset, tmp_path / "whole", *flags), "step")
