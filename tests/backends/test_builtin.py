@@ -14,6 +14,8 @@ from fluxgym_tui.config.models import ModelFiles
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.trainer import flags as trainer_flags
 
+EMPTY_SAFETENSORS = b"\x02\0\0\0\0\0\0\0{}"
+
 FLUXGYM_16G: dict[str, FlagValue] = {
     "cache_latents_to_disk": True,
     "save_model_as": "safetensors",
@@ -51,7 +53,7 @@ def job(folder: Path, flags: dict[str, FlagValue], *, extra_args: tuple[str, ...
         tokenizer_cache_dir=None,
     )
     for name in ("flux", "clip_l", "t5", "ae"):
-        (folder / f"{name}.safetensors").write_bytes(b"")
+        (folder / f"{name}.safetensors").write_bytes(EMPTY_SAFETENSORS)
     return TrainJob(
         output_dir=folder,
         output_name="cat",
