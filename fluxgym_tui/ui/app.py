@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +13,22 @@ from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
+from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widgets import Input, TextArea
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.config.settings import Settings, save_theme
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.state import RunSummary
-from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, bindings
+from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, all_actions, bindings
 from fluxgym_tui.ui.draft import Draft, OpenedDraft
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
@@ -70,10 +73,11 @@ class FluxgymApp(App[None]):
         trigger: str | None = None,
         run: RunDirectory | None = None,
         ascii_only: bool = False,
-        keys: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
+        settings_file: Path | None = None,
     ) -> None:
         """`screen` is shown first; `open_path` (a folder or spec) and `trigger` are what the user gave on the way in;
-        `run` is what the Live screen shows; `keys` maps ids of actions to other keys.
+        `run` is what the Live screen shows; a theme that the user chooses is kept in `settings_file`.
         """
         super().__init__()
         self.workspace = workspace
@@ -87,7 +91,8 @@ class FluxgymApp(App[None]):
         self.ascii_only = ascii_only
         self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self._first_screen = screen
-        self._keys = dict(keys or {})
+        self._settings = settings or Settings()
+        self._settings_file = settings_file
         self._ascii = AsciiFilter()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(_new_screen, entry.name))
@@ -95,9 +100,38 @@ class FluxgymApp(App[None]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = "fluxgym-dark"
-        self.set_keymap(self._keys)
+        wanted = self._settings.theme or THEMES[0].name
+        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
+        self.set_keymap(dict(self._settings.keys))
         self.switch_mode(self._first_screen)
+        self._theme_kept = self.theme
+        self.theme_changed_signal.subscribe(self, self._theme_chosen)
+        if self.theme != wanted or self._settings.keys:
+            self.set_timer(1.0, self._tell_unknown_settings)  # it reads every screen: not before the first paint
+
+    def _tell_unknown_settings(self) -> None:
+        if self._settings.theme not in (None, self.theme):
+            self.notify(f"There is no theme {self._settings.theme!r}; ctrl+t lists them.", severity="warning")
+        known = {action.id for _, actions in all_actions() for action in actions}
+        for name in sorted(set(self._settings.keys) - known):
+            self.notify(f"Settings: keys: there is no action {name!r}; docs/keys.md lists them.", severity="warning")
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """A key of the settings hides another one."""
+        names = ", ".join(sorted(binding.id or binding.description for binding in clashed_bindings))
+        self.notify(f"Settings: keys: these have lost their key to another: {names}", severity="warning")
+
+    def _theme_chosen(self, theme: Theme) -> None:
+        if theme.name != self._theme_kept and self._settings_file is not None:
+            self._theme_kept = theme.name
+            self._keep_theme(self._settings_file, theme.name)
+
+    @work(thread=True, exclusive=True, group="settings", exit_on_error=False)
+    def _keep_theme(self, file: Path, name: str) -> None:
+        try:
+            save_theme(file, name)
+        except FluxgymError as error:
+            self.post_message(ActionFailed(error.message, error.hint))
 
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's filters, and ours for --ascii behind them."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.config.settings import load_settings, settings_path
 from fluxgym_tui.config.workspace import Workspace, find_workspace
 
 USAGE = "fluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]   opens the app."
@@ -49,7 +50,7 @@ def run(
     `path` is a folder of pictures or a spec to begin with; `run_dir` the output folder of a run to watch.
 
     Raises:
-        FluxgymError: this is no terminal, or `path` does not exist.
+        FluxgymError: this is no terminal, `path` does not exist, or the settings cannot be read.
     """
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise FluxgymError(
@@ -66,6 +67,16 @@ def run(
     place = workspace or find_workspace()
     run = None if run_dir is None else RunDirectory(run_dir)
     screen, shown = first_screen(place, path=path, run=run)
-    app = FluxgymApp(workspace=place, screen=screen, open_path=path, trigger=trigger, run=shown, ascii_only=ascii_only)
+    settings_file = settings_path()
+    app = FluxgymApp(
+        workspace=place,
+        screen=screen,
+        open_path=path,
+        trigger=trigger,
+        run=shown,
+        ascii_only=ascii_only,
+        settings=load_settings(settings_file),
+        settings_file=settings_file,
+    )
     app.run()
     return ExitCode(app.return_code or 0)

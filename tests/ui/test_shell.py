@@ -2,6 +2,7 @@
 
 from textual.widgets import Input
 
+from fluxgym_tui.config.settings import Settings, load_settings
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.actions import all_actions
 from fluxgym_tui.ui.app import FluxgymApp
@@ -82,3 +83,32 @@ def test_every_action_has_an_id_of_its_own_and_words() -> None:
     ids = [action.id for action in actions]
     assert len(ids) == len(set(ids))
     assert all(action.help.endswith(".") and action.label for action in actions)
+
+
+async def test_the_users_keys_and_theme_are_taken_and_a_new_theme_is_kept(workspace: Workspace) -> None:
+    file = workspace.root / "settings.yaml"
+    settings = Settings(theme="fluxgym-light", keys={"app.events": "f3", "nothing.here": "x"})
+    app = FluxgymApp(workspace=workspace, screen="runs", settings=settings, settings_file=file)
+    async with app.run_test() as pilot:
+        assert app.theme == "fluxgym-light"
+        await pilot.press("f3")
+        assert isinstance(app.screen, EventsScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.told, what="a word about the unknown action")
+        assert "nothing.here" in app.told[-1].message
+        assert not file.exists()
+        app.theme = "fluxgym-colour-blind"
+        await until(pilot, file.exists, what="the theme to be kept")
+    assert load_settings(file).theme == "fluxgym-colour-blind"
+
+
+async def test_in_ascii_nothing_else_reaches_the_terminal(workspace: Workspace) -> None:
+    run = write_run(workspace.outputs, "hrld", log="100% \u2588\u2588 done\n")
+    app = FluxgymApp(workspace=workspace, screen="live", run=run, ascii_only=True)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: "finished" in str(app.screen.query_one("#status").render()), what="the run")
+        for key in ("5", "8", "question_mark"):
+            await pilot.press(key)
+            await pilot.pause()
+            lines = [strip.text for strip in app.screen._compositor.render_strips()]
+            assert [line for line in lines if not line.isascii()] == []
