@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import make_keys_doc
 import make_trainer_docs
 
 from fluxgym_tui.cli.main import COMMANDS, load
@@ -51,7 +52,11 @@ def _row(action: argparse.Action) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page by its file."""
-    return {DOCS / "cli.md": cli_page(), make_trainer_docs.TARGET: make_trainer_docs.page()}
+    return {
+        DOCS / "cli.md": cli_page(),
+        make_keys_doc.TARGET: make_keys_doc.page(),
+        make_trainer_docs.TARGET: make_trainer_docs.page(),
+    }
 
 
 def main() -> int:

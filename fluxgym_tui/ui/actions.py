@@ -61,6 +61,7 @@ _KEY_WORDS = {
     "equals_sign": "=",
     "comma": ",",
     "full_stop": ".",
+    "asterisk": "*",
     "pageup": "pgup",
     "pagedown": "pgdn",
     "delete": "del",
