@@ -1,5 +1,6 @@
 """The built-in backend: the command it makes, and what it refuses before anything starts."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from fluxgym_tui.backends.base import TrainJob
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.config.models import ModelFiles
+from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.trainer import flags as trainer_flags
 
@@ -81,6 +83,12 @@ def test_the_threads_given_are_those_that_compute(tmp_path: Path) -> None:
     wanted = job(tmp_path, FLUXGYM_16G)
     assert BuiltinBackend(threads=3).command(wanted).env["OMP_NUM_THREADS"] == "3"
     assert "OMP_NUM_THREADS" not in BuiltinBackend().command(wanted).env
+
+
+def test_the_tiny_base_computes_on_one_thread(tmp_path: Path) -> None:
+    wanted = job(tmp_path, FLUXGYM_16G)
+    shutil.copy(bundled("examples/tiny-flux") / "flux1-tiny.safetensors", wanted.models.transformer)
+    assert BuiltinBackend(threads=3).command(wanted).env["OMP_NUM_THREADS"] == "1"
 
 
 def test_a_flag_that_is_not_honoured_is_named(tmp_path: Path) -> None:

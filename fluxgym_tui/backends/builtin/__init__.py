@@ -9,8 +9,10 @@ from fluxgym_tui import __version__
 from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
+from fluxgym_tui.base.modelfiles import read_model_file
 from fluxgym_tui.trainer import flags
 
+_SMALLEST_SHARED_WIDTH = 512  # hidden size from which a layer is worth more than one thread
 NEEDED_MODULES = ("torch", "safetensors", "transformers", "tokenizers", "numpy")
 
 
@@ -51,7 +53,7 @@ class BuiltinBackend:
                 severity=Severity.ERROR,
                 title=f"There is no {path.name}",
                 detail=f"--{flag} {path}",
-                fix="Download the base model first: fluxgym-tui download MODEL.",
+                fix="Put the file there; `fluxgym-tui models` says where each one belongs and comes from.",
                 path=str(path),
             )
             for flag, path in _model_paths(job)
@@ -76,8 +78,26 @@ class BuiltinBackend:
         argv = (sys.executable, "-P", "-m", "fluxgym_tui.trainer", *_arguments(job))
         env = {"PYTHONUNBUFFERED": "1"}
         if self._threads is not None:
-            env["OMP_NUM_THREADS"] = str(self._threads)
+            env["OMP_NUM_THREADS"] = str(1 if _is_tiny(job.models.transformer) else self._threads)
         return TrainCommand(argv=argv, env=env, cwd=job.output_dir, log_format="builtin")
+
+
+def refused_flags() -> dict[str, str]:
+    """Options of sd-scripts that the built-in trainer does not take, each with the reason."""
+    return flags.refusals()
+
+
+def _is_tiny(transformer: Path) -> bool:
+    """Whether the model's layers are so small that threads would wait for each other longer than they compute.
+
+    On a busy machine that wait is a time slice at every layer: the bundled tiny base takes 0.1 s a step on one thread,
+    and was seen to take 10 s on two.
+    """
+    try:
+        hidden_size = read_model_file(transformer).facts.get("hidden_size")
+    except FluxgymError:
+        return False  # missing or broken: the trainer says so in its own words
+    return hidden_size is not None and int(hidden_size) < _SMALLEST_SHARED_WIDTH
 
 
 def _model_paths(job: TrainJob) -> tuple[tuple[str, Path | None], ...]:
