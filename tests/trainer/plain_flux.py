@@ -59,7 +59,7 @@ class _Plain:
 
     def heads(self, qkv: Tensor, norm: str) -> tuple[Tensor, Tensor, Tensor]:
         head_dim = sum(self.axes_dim)
-        q, k, v = (part.unflatten(-1, (-1, head_dim)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
+        q, k, v = (part.reshape(*part.shape[:2], -1, head_dim).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
         q = _rms_norm(q) * self.weights[f"{norm}.query_norm.scale"].double()
         k = _rms_norm(k) * self.weights[f"{norm}.key_norm.scale"].double()
         return q, k, v
