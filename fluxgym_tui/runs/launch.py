@@ -10,9 +10,11 @@ from fluxgym_tui.backends.script import script_text
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
 from fluxgym_tui.base.text import count
-from fluxgym_tui.checks.preflight import Preflight, preflight
+from fluxgym_tui.checks.preflight import Preflight, first_job, preflight
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, dump_dataset_toml
+from fluxgym_tui.config.models import expected_files
+from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.settings_flags import resolve_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec
@@ -84,7 +86,7 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         trainer = ChildCommand(
             phase="train", argv=train.argv, cwd=train.cwd, env=train.env, log_format=train.log_format
         )
-        _write_script(run, [prepare, trainer])
+        write_script(run, [prepare, trainer])
         write_json(run.manifest, {**read_json(run.manifest), **_facts(ready, target)})
         write_readme(run)
         write_plan(run, CommandPlan(children=(prepare, trainer), lora=f"{run.name}.safetensors"))
@@ -93,6 +95,24 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
             f"cannot write the run's files in {run.output_dir}: {error.strerror}",
             hint="Check that the disk has room and the folder is yours.",
         ) from error
+
+
+def preview_files(ready: Preflight, *, workspace: Workspace) -> dict[str, str]:
+    """The texts of `train.sh` and `dataset.toml` of a first run of that name, as `launch` would write them.
+
+    Model files that are not here yet are named by where they belong. Writes nothing.
+    """
+    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
+    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
+    job = first_job(ready.spec, flags=ready.flags, files=files, workspace=workspace)
+    train = ready.backend.would_run(job)
+    prepare = (sys.executable, "-P", "-m", "fluxgym_tui.runs.prepare", str(job.output_dir))
+    sources = [source.folder for source in ready.plan.sources]
+    target = staging_folder(workspace.root / "datasets", ready.spec.output_name, sources=sources)
+    return {
+        "train.sh": script_text([(prepare, {}, job.output_dir), (train.argv, train.env, train.cwd)]),
+        "dataset.toml": dump_dataset_toml([_dataset(ready, target)]),
+    }
 
 
 def _write_train_files(run: RunDirectory, ready: Preflight, target: Path) -> TrainCommand:
@@ -144,7 +164,7 @@ def _dataset(ready: Preflight, target: Path) -> DatasetConfig:
     )
 
 
-def _write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
+def write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
     """train.sh: the run's commands for people who want to run them by hand, from any folder."""
     text = script_text((child.argv, child.env, child.cwd) for child in children)
     write_atomic(run.output_dir / "train.sh", text, mode=0o755 & ~_umask())

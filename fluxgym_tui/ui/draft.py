@@ -1,5 +1,6 @@
 """The training being prepared, as it was typed: Dataset, Parameters and Plan share it. Files are in `draft_files`."""
 
+import shlex
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from fluxgym_tui.ui.draft_fields import FIELD, FIELDS, HEIGHT, NAME, PATH, PROMP
 
 if TYPE_CHECKING:  # pydantic comes with these: the first screen is painted without it
     from fluxgym_tui.checks.preflight import Preflight
+    from fluxgym_tui.config.sd_flags import FlagValue
     from fluxgym_tui.config.spec import TrainSpec
     from fluxgym_tui.dataset.scanned import ScanResult
 
@@ -124,6 +126,38 @@ class Draft:
         """Take back the newest change of several fields; what else was typed stays."""
         _, before = self._undo.pop()
         self.values.update(before)
+        self._changed()
+
+    def set_flag(self, name: str, value: "FlagValue | None") -> None:
+        """Set sd-scripts' option `name` where the spec has its place for it; None takes it back to the default."""
+        from fluxgym_tui.config.spec import TrainingSpec
+
+        key = f"training.{name}"
+        if key in FIELD:
+            self.set(key, self.defaults.get(key, "") if value is None else _typed(value))
+            return
+        group = "training" if name in TrainingSpec.model_fields else "flags"
+        part = {other: old for other, old in self.base.get(group, {}).items() if other != name}
+        if value is not None:
+            part[name] = list(value) if isinstance(value, tuple) else value
+        self.base = {**self.base, group: part}
+        self._changed()
+
+    def reset_flags(self) -> None:
+        """Take all options of sd-scripts back to what a new spec has."""
+        self.base = {key: value for key, value in self.base.items() if key not in ("training", "flags", "extra_args")}
+        self.values.update({key: value for key, value in self.defaults.items() if key.startswith("training.")})
+        self._changed()
+
+    @property
+    def extra_args(self) -> str:
+        """The extra arguments as a command line has them."""
+        return shlex.join(str(word) for word in self.base.get("extra_args", ()))
+
+    @extra_args.setter
+    def extra_args(self, text: str) -> None:
+        """Raises ValueError where `text` is no command line."""
+        self.base = {**self.base, "extra_args": shlex.split(text)}
         self._changed()
 
     # What it comes to

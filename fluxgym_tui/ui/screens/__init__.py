@@ -28,6 +28,7 @@ SCREENS: tuple[ScreenEntry, ...] = (
     ScreenEntry("1", "dataset", "Dataset", "dataset:DatasetScreen"),
     ScreenEntry("2", "parameters", "Parameters", "parameters:ParametersScreen"),
     ScreenEntry("3", "plan", "Plan", "plan:PlanScreen"),
+    ScreenEntry("4", "flags", "Flags", "flags:FlagsScreen"),
     ScreenEntry("5", "live", "Live", "live:LiveScreen"),
     ScreenEntry("6", "samples", "Samples", "samples:SamplesScreen"),
     ScreenEntry("8", "runs", "Runs", "runs:RunsScreen"),

@@ -1,0 +1,125 @@
+"""The rows of the Flags screen: every option of the chosen backend by group, with its value and where that is from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fluxgym_tui.backends.base import argument_text
+from fluxgym_tui.backends.builtin import refused_flags
+from fluxgym_tui.checks.preflight import Preflight
+from fluxgym_tui.config.flag_rules import FIXED_IN_DATASET, SAID_ELSEWHERE, SECRETS
+from fluxgym_tui.config.sd_flags import CHOICES, FLAG_KINDS, FlagValue
+from fluxgym_tui.config.settings_flags import effective_flags
+from fluxgym_tui.config.specfile import build_spec
+
+# Group: the beginnings of its options' names; the first group that fits has the option.
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("learning", ("learning_rate", "lr_", "optimizer", "unet_lr", "text_encoder_lr", "max_grad", "use_", "max_train",
+                  "gradient_accumulation", "train_batch", "seed", "initial_", "skip_until", "fused_", "full_")),
+    ("network", ("network_", "dim_from", "base_weights", "scale_weight")),
+    ("noise and loss", ("timestep", "discrete", "guidance", "loss_type", "huber", "noise", "adaptive", "min_snr",
+                        "weighting", "logit", "mode_scale", "model_prediction", "multires", "ip_noise", "v_p",
+                        "debiased", "masked", "alpha_mask", "zero_terminal", "min_timestep", "max_timestep", "scale_v",
+                        "prior", "sigmoid", "apply_t5")),
+    ("dataset and captions", ("caption", "keep_tokens", "token_warmup", "shuffle", "enable_", "secondary", "bucket",
+                              "min_bucket", "max_bucket", "resolution", "resize", "color_aug", "flip_aug", "face_crop",
+                              "random_crop", "dataset", "train_data", "reg_data", "in_json", "conditioning",
+                              "weighted_captions", "max_token", "t5xxl_max", "clip_skip", "debug_dataset")),
+    ("saving and resuming", ("save_", "resume", "output_", "no_metadata", "async")),
+    ("samples", ("sample_",)),
+    ("validation", ("validat", "max_validation")),
+    ("memory and speed", ("fp8", "fp16", "blocks_to_swap", "gradient_checkpointing", "cpu_offload", "lowram",
+                          "highvram", "mem_eff", "sdpa", "xformers", "split_mode", "cache", "skip_cache", "vae_batch",
+                          "no_half", "mixed_precision", "max_data_loader", "persistent", "text_encoder_batch",
+                          "torch_compile", "dynamo", "disable_mmap")),
+    ("several devices", ("ddp", "deepspeed", "zero", "offload")),
+    ("models", ("pretrained", "clip_l", "t5xxl", "ae", "vae", "model_type", "tokenizer", "v2", "controlnet")),
+    ("logging", ("log", "wandb", "console", "training_comment")),
+    ("hub and metadata", ("huggingface", "metadata")),
+)  # fmt: skip
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """One option: its value as shown (empty where it is not given), whether that is not the default, and why not.
+
+    `locked` says where it is set instead, or why nobody takes it; None where it can be set here.
+    """
+
+    name: str
+    group: str
+    kind: str
+    choices: tuple[str, ...]
+    value: FlagValue | None
+    default: FlagValue | None
+    locked: str | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is another than a new spec has."""
+        return self.value != self.default
+
+    @property
+    def words(self) -> str:
+        """The value as a command line has it."""
+        return flag_words(self.value)
+
+
+def flag_words(value: FlagValue | None) -> str:
+    """A value as people type it."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "on"
+    if isinstance(value, tuple):
+        return " ".join(argument_text(item) for item in value)
+    return argument_text(value)
+
+
+def flag_rows(ready: Preflight) -> tuple[FlagRow, ...]:
+    """Every option of sd-scripts' FLUX trainer, by group and name."""
+    spec = ready.spec
+    plain = build_spec({"name": spec.name, "base_model": spec.base_model, "dataset": {"path": spec.dataset.path}})
+    defaults = effective_flags(plain, backend=ready.backend.name, vram=spec.training.vram, model=ready.model)
+    refused = refused_flags() if ready.backend.name == "builtin" else {}
+    names = [*FLAG_KINDS, *(name for name in ready.flags if name not in FLAG_KINDS)]
+    rows = [
+        FlagRow(
+            name,
+            group_of(name),
+            FLAG_KINDS.get(name, "text"),
+            CHOICES.get(name, ()),
+            ready.flags.get(name),
+            defaults.get(name),
+            _locked(name, refused),
+        )
+        for name in names
+    ]
+    order = [group for group, _ in _GROUPS]
+    rows.sort(key=lambda row: (order.index(row.group) if row.group in order else len(order), row.name))
+    return tuple(rows)
+
+
+def group_of(name: str) -> str:
+    """The group of the option `name`."""
+    return next((group for group, starts in _GROUPS if name.startswith(starts)), OTHER)
+
+
+def _locked(name: str, refused: dict[str, str]) -> str | None:
+    if name in SAID_ELSEWHERE:
+        return f"set by {SAID_ELSEWHERE[name]}"
+    if name in FIXED_IN_DATASET:
+        return FIXED_IN_DATASET[name]
+    if name in SECRETS:
+        return SECRETS[name]
+    if name in refused:
+        return f"not with the built-in trainer: {refused[name]}"
+    return None
+
+
+def filtered_flags(rows: Sequence[FlagRow], *, words: str, changed_only: bool) -> tuple[FlagRow, ...]:
+    """Those of `rows` that have `words` in name or group, and are changed where only those are wanted."""
+    wanted = words.casefold().replace("-", "_")
+    return tuple(
+        row for row in rows if (not changed_only or row.changed) and (wanted in row.name or wanted in row.group)
+    )
