@@ -12,15 +12,24 @@ def main() -> int:
     argv = sys.argv[1:]
     if _wants_app(argv):
         return _open_app(argv)
+    if argv[:1] == ["demo"] and _at_a_terminal():
+        from fluxgym_tui.cli import launching
+        from fluxgym_tui.ui.start import show_run
+
+        launching.show_run = show_run
     from fluxgym_tui.cli.main import main as cli_main
 
     return cli_main(argv)
 
 
+def _at_a_terminal() -> bool:
+    # Textual draws on stderr, so that one must be the terminal, too.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def _wants_app(argv: list[str]) -> bool:
     """Whether a person at a terminal gave no command: nothing, an option of the app, or a folder or file."""
-    # Textual draws on stderr, so that one must be the terminal, too.
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not _at_a_terminal():
         return False
     if not argv:
         return True

@@ -6,6 +6,7 @@ from pathlib import Path
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import ProbeEvent, StepEvent
+from fluxgym_tui.cli import launching
 from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
@@ -25,10 +26,12 @@ def configure(parser: CommandParser) -> None:
     """Set the options of `demo`."""
     parser.show(
         description="Train a LoRA on the bundled photographs with the bundled tiny base model: the whole way, start\n"
-        "to end, without a GPU or a download. What it makes lies in ./demo, or in the workspace given.",
+        "to end, without a GPU or a download. What it makes lies in ./demo, or in the workspace given. On a\n"
+        "terminal the app shows it.",
         example="fluxgym-tui demo",
     )
     add_workspace(parser)
+    parser.add_argument("--plain", action="store_true", help="on a terminal: watch in lines, not in the app")
     add_json(parser, lines=True)
 
 
@@ -44,7 +47,12 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         args.workspace = Path("demo")
     workspace: Workspace = workspace_of(args)
     run = start(load_spec(bundled("examples/demo.yaml")), workspace)
-    summary = watch_to_end(run, out, json=args.json, workspace_option=workspace_option(args))
+    if launching.show_run is not None and not (args.json or args.plain):
+        summary = launching.watch_in_app(run, workspace, workspace_option=workspace_option(args))
+        if summary is None:
+            return ExitCode.OK
+    else:
+        summary = watch_to_end(run, out, json=args.json, workspace_option=workspace_option(args))
     if args.json:
         out.json_line(last_line(run, summary))
     elif summary is not None:

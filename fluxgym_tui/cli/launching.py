@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode
@@ -16,6 +17,9 @@ from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.launch import launch
 from fluxgym_tui.runs.state import RunSummary, read_state
+
+# Shows a run in the app until the user leaves that; set by `__main__` on a terminal, which alone knows both programs.
+show_run: Callable[[RunDirectory, Workspace], object] | None = None
 
 
 def start(spec: TrainSpec, workspace: Workspace, *, sd_scripts: Path | None = None) -> RunDirectory:
@@ -50,13 +54,28 @@ def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option
         watch(run, out, json=json)
     except KeyboardInterrupt:
         out.flush()
-        diagnostics.narrate(
-            f"{run.name} goes on without this terminal.\n"
-            f"fluxgym-tui follow {run.name}{workspace_option}   watches it again\n"
-            f"fluxgym-tui stop {run.name}{workspace_option}   stops it"
-        )
+        _tell_it_goes_on(run, workspace_option)
         return None
     return read_state(run)
+
+
+def watch_in_app(run: RunDirectory, workspace: Workspace, *, workspace_option: str) -> RunSummary | None:
+    """Show the run in the app; None where the user left it before the run's end, of which they were told."""
+    assert show_run is not None
+    show_run(run, workspace)
+    summary = read_state(run)
+    if summary.state.ended:
+        return summary
+    _tell_it_goes_on(run, workspace_option)
+    return None
+
+
+def _tell_it_goes_on(run: RunDirectory, workspace_option: str) -> None:
+    diagnostics.narrate(
+        f"{run.name} goes on without this terminal.\n"
+        f"fluxgym-tui follow {run.name}{workspace_option}   watches it again\n"
+        f"fluxgym-tui stop {run.name}{workspace_option}   stops it"
+    )
 
 
 def workspace_option(args: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.config.settings import load_settings, settings_path
 from fluxgym_tui.config.workspace import Workspace, find_workspace
+from fluxgym_tui.runs.directory import RunDirectory
 
 USAGE = "fluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]   opens the app."
 
@@ -37,6 +38,11 @@ def main(argv: Sequence[str]) -> ExitCode:
     return run(path, trigger=trigger, workspace=workspace, ascii_only=ascii_only)
 
 
+def show_run(run_shown: RunDirectory, workspace: Workspace) -> None:
+    """Show a run live until the user leaves the app. FluxgymError as `run`."""
+    run(workspace=workspace, run_dir=run_shown.output_dir)
+
+
 def run(
     path: Path | None = None,
     *,
@@ -60,7 +66,6 @@ def run(
     if path is not None and not path.exists():
         raise FluxgymError(f"{path} does not exist", hint="Give a folder of pictures or a spec (.yaml).")
     # Textual and all that it brings is imported only here: no other command pays for it.
-    from fluxgym_tui.runs.directory import RunDirectory
     from fluxgym_tui.ui.app import FluxgymApp
     from fluxgym_tui.ui.opening import first_screen
 
