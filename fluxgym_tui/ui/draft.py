@@ -25,13 +25,14 @@ _ORIGIN = "form"
 class OpenedDraft:
     """What a draft begins with: the spec's keys in `base`, what was typed over them, and the `file` it is saved in.
 
-    `mtime_ns` is that of the file when it was read. `note` is for people.
+    `mtime_ns` is that of the file when it was read. `fresh` is one that no file says as it is; `note` is for people.
     """
 
     base: dict[str, Any]
     values: dict[str, Value]
     file: Path | None = None
     mtime_ns: int | None = None
+    fresh: bool = False
     note: str = ""
 
 
@@ -73,6 +74,7 @@ class Draft:
         self.ready, self.ready_problem, self.surveyed = None, "", None
         self._undo.clear()
         self._changed()
+        self.saved_version = -1 if opened.fresh else self.version
 
     @property
     def has_folder(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from dataclasses import replace as changed_copy
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ def open_draft(workspace: Workspace, *, path: Path | None = None, trigger: str |
         if str(values.get(PROMPTS, "")).strip() in ("", str(values.get(TRIGGER, "")).strip()):
             values[PROMPTS] = trigger.strip()
         values[TRIGGER] = trigger.strip()
-        opened = OpenedDraft(
-            base=opened.base, values=values, file=opened.file, mtime_ns=opened.mtime_ns, note=opened.note
-        )
+        opened = changed_copy(opened, values=values, fresh=opened.fresh or values != opened.values)
     return opened
 
 
@@ -73,7 +72,10 @@ def clone_spec(path: Path, *, workspace: Workspace) -> OpenedDraft:
         name, number = f"{spec.name} {number}", number + 1
     cloned = _draft_of(spec)
     return OpenedDraft(
-        base=cloned.base, values={**cloned.values, NAME: name}, note=f"The settings of {spec.name}, as {name}."
+        base=cloned.base,
+        values={**cloned.values, NAME: name},
+        fresh=True,
+        note=f"The settings of {spec.name}, as {name}.",
     )
 
 
@@ -183,7 +185,7 @@ def _of_folder(workspace: Workspace, folder: Path, typed: OpenedDraft | None) ->
 def new_draft(folder: Path) -> OpenedDraft:
     """A new draft for the pictures in `folder`, named like it."""
     name = folder.name if output_name(folder.name) else ""
-    return OpenedDraft(base={}, values={**blank_values(), NAME: name, PATH: str(folder)})
+    return OpenedDraft(base={}, values={**blank_values(), NAME: name, PATH: str(folder)}, fresh=True)
 
 
 def _of_file(path: Path, typed: OpenedDraft | None) -> OpenedDraft:

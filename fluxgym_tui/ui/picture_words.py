@@ -136,7 +136,7 @@ def caption_line(text: str, *, trigger: str, problem: str | None) -> Content:
         return Content.styled(f" ✗ the caption cannot be shown: {terminal_safe(problem)}", "$error")
     trained = trained_caption(text)
     if not trained:
-        default = f"the trigger “{terminal_safe(trigger)}” is trained" if trigger else "nothing would be told of it"
+        default = f'the trigger "{terminal_safe(trigger)}" is trained' if trigger else "nothing would be told of it"
         return Content.assemble((" caption: none  ", "bold"), (f"{default}; enter writes one", MUTED))
     tokens = estimated_tokens(trained)
     parts: list[str | tuple[str, str]] = [(" caption  ", "bold")]

@@ -30,6 +30,7 @@ class CaptionEditing(CaptionWork):
         self._loaded: tuple[str, str] | None = None  # the picture whose caption stands in the editor, and its text
         self._text = ""  # what stands in the editor; it is asked for when the editor is gone already
         self._write_timer: Timer | None = None
+        self._convertible: list[Path] = []
 
     def on_caption_read(self, message: CaptionRead) -> None:
         """Show the caption; what is being typed stays."""
@@ -102,10 +103,11 @@ class CaptionEditing(CaptionWork):
         kind = "marked" if self.marked else ("shown" if len(self.shown) != len(self.rows) else "all")
         return images, f"{kind}, {count(len(images), 'picture')}"
 
-    def _convertible(self) -> list[Path]:
-        codes = ("caption_bom", "caption_not_utf8")
+    def _find_convertible(self) -> None:
+        """Note which captions are no plain UTF-8; the keys ask for it at every move."""
         scan = self.draft.scan
-        return [] if scan is None else [Path(one.path) for one in scan.problems if one.code in codes and one.path]
+        problems = [] if scan is None else scan.problems
+        self._convertible = [Path(one.path) for one in problems if one.code in _CONVERTIBLE and one.path]
 
     def action_bulk(self) -> None:
         """Change many captions."""
@@ -123,7 +125,7 @@ class CaptionEditing(CaptionWork):
     def action_convert(self) -> None:
         """Convert all captions that are no UTF-8."""
         self._loaded = None
-        self.convert_captions(self._convertible())
+        self.convert_captions(self._convertible)
 
     def action_undo(self) -> None:
         """Take the last change of captions back."""

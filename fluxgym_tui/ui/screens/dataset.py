@@ -54,6 +54,7 @@ class DatasetScreen(CaptionEditing):
     def __init__(self) -> None:
         super().__init__()
         self.filter = FILTERS[0]
+        self._editable = True
         self.words = ""
         self._arranged: tuple[int, int, str] | None = None
 
@@ -122,6 +123,7 @@ class DatasetScreen(CaptionEditing):
         """Show the rows."""
         if message.scan_id == id(self.draft.scan):
             self.rows = message.rows
+            self._find_convertible()
             self.marked &= {row.file for row in self.rows}
             self._refilter()
 
@@ -172,7 +174,10 @@ class DatasetScreen(CaptionEditing):
     @on(LineList.Moved, "#pictures")
     def _moved(self) -> None:
         self._tell_picture()
-        self.refresh_bindings()
+        editable = self.current is not None and self.current.image is not None
+        if editable != self._editable:
+            self._editable = editable
+            self.refresh_bindings()  # the footer is drawn anew: not for nothing
 
     def on_descendant_blur(self) -> None:
         """A caption that was left is written, and the keys are the list's again."""
@@ -213,7 +218,7 @@ class DatasetScreen(CaptionEditing):
             return "there is no picture yet"
         if action == "edit" and (self.current is None or self.current.image is None):
             return "this picture is not trained"
-        if action == "convert" and not self._convertible():
+        if action == "convert" and not self._convertible:
             return "all captions are UTF-8"
         return super().why_not(action)
 
@@ -239,8 +244,7 @@ class DatasetScreen(CaptionEditing):
 
         begun = new_draft(folder)
         typed = {key: value for key, value in self.draft.values.items() if value != self.draft.defaults.get(key)}
-        self.take(OpenedDraft(base=self.draft.base, values={**begun.values, **typed, PATH: str(folder)}))
-        self.save_soon()
+        self.take(OpenedDraft(base=self.draft.base, values={**begun.values, **typed, PATH: str(folder)}, fresh=True))
 
     def action_example(self) -> None:
         """Open the bundled example."""
@@ -249,7 +253,6 @@ class DatasetScreen(CaptionEditing):
 
         self.save()
         self.take(clone_spec(bundled("examples/demo.yaml"), workspace=self.fluxgym.workspace))
-        self.save_soon()
 
     def action_look(self) -> None:
         """Read the folder anew."""

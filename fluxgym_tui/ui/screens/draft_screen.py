@@ -136,7 +136,8 @@ class DraftScreen(WorkScreen):
     def take(self, opened: OpenedDraft) -> None:
         """Work on `opened` from now on."""
         self.draft.take(opened)
-        self.draft.saved_version = self.draft.version
+        if opened.fresh:
+            self.save_soon()
         if opened.note:
             self.notify(opened.note)
         self._show_everywhere()

@@ -43,7 +43,7 @@ class FlagsScreen(DraftScreen):
     HELP_TITLE = "Flags"
     HELP_TEXT = (
         "sd-scripts' own options. The value is what the trainer will get, from the VRAM recipe, the base model or\n"
-        "you; a dot marks what differs from a new spec. Most trainings need none of them."
+        "you; a dot marks what differs from a new spec, a dash what cannot be set here. Most trainings need none."
     )
     ACTIONS = (
         *draft_actions("flags"),
@@ -71,6 +71,7 @@ class FlagsScreen(DraftScreen):
         self.words = ""
         self.changed_only = False
         self._read: int | None = None
+        self._able: tuple[str | None, str | None] | None = None
 
     def compose_body(self) -> ComposeResult:
         yield Static("", id="empty", classes="empty", markup=False)
@@ -125,7 +126,7 @@ class FlagsScreen(DraftScreen):
         default = Content(terminal_safe(flag_words(row.default))).truncate(default_cells, ellipsis=True, pad=True)
         look = MUTED if row.locked else ("bold" if row.changed else "")
         return Content.assemble(
-            ("● ", "$primary") if row.changed else "  ",
+            ("● ", "$primary") if row.changed else ("– " if row.locked else "  "),
             name.stylize(look) if look else name,
             " ",
             value.stylize("bold") if row.changed else value,
@@ -160,7 +161,10 @@ class FlagsScreen(DraftScreen):
             about.update(Content.assemble((f"--{row.name}: ", "bold"), (terminal_safe(row.locked), "$warning")))
         else:
             about.update(Content.assemble((f"--{row.name}: ", "bold"), _kind_words(row)))
-        self.refresh_bindings()
+        able = (self.why_not("edit"), self.why_not("reset"))
+        if able != self._able:
+            self._able = able
+            self.refresh_bindings()  # the footer is drawn anew: not for nothing
 
     @on(LineList.Moved, "#flags")
     def _moved(self) -> None:

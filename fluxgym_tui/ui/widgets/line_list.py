@@ -84,10 +84,13 @@ class LineList(ScrollView, can_focus=True):
     def _to_cursor(self) -> None:
         self.scroll_to_region(Region(0, self.cursor, 1, 1 + self._top), animate=False)
 
-    def watch_cursor(self) -> None:
-        """Keep the cursor in sight."""
+    def watch_cursor(self, before: int, now: int) -> None:
+        """Keep the cursor in sight; where nothing scrolls, only its two rows are drawn anew."""
         self._to_cursor()
-        self.refresh()
+        for row in (before, now):
+            y = row + self._top - self.scroll_offset.y
+            if self._top <= y < self.size.height:
+                self.refresh(Region(0, y, self.size.width, 1))
         if self.count:
             self.post_message(self.Moved(self, self.cursor))
 
