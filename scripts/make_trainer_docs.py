@@ -35,6 +35,7 @@ picture, so the kohya backend is the one for cards with less than about 40 GB.
 | 0 | finished: the last LoRA is written and every tensor in it is finite |
 | 1 | the training failed: loss not finite, out of memory, disk full |
 | 2 | the command line, the dataset or a model file cannot be used; nothing was trained |
+| 6 | the package of the optimiser is not installed; the message says how to add it |
 | 70 | a bug of ours, with its traceback |
 | SIGINT, SIGTERM (130, 143 in a shell) | stopped, as asked |
 """

@@ -109,7 +109,15 @@ _HONOURED = (
     _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's)"),
     _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
     # the optimiser
-    _takes("optimizer_type", str, "", "in any case; AdamW where not given", choices=("AdamW", "Adafactor")),
+    _takes(
+        "optimizer_type", str, "",
+        "in any case; AdamW where not given; all but AdamW and Adafactor from packages of their own:"
+        " `pip install 'fluxgym-tui[optimizers]'`",
+        choices=(
+            "AdamW", "Adafactor", "AdamW8bit", "PagedAdamW8bit", "PagedAdamW", "PagedAdamW32bit", "Lion8bit",
+            "PagedLion8bit", "Lion", "Prodigy", "AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree",
+        ),
+    ),
     _takes("optimizer_args", str, None, "`weight_decay=0.1` and so on, by the optimiser's own names", many=True),
     _takes("learning_rate", float, 2e-6, ""),
     _takes("unet_lr", float, None, "the transformer's own learning rate: beats `learning_rate`"),

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from fluxgym_tui.trainer.checkpoint import open_lora
 from fluxgym_tui.trainer.flow import FlowBatch, disturb, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import create_lora
-from fluxgym_tui.trainer.optim import clip_gradients
+from fluxgym_tui.trainer.optim import averaged, clip_gradients
 from fluxgym_tui.trainer.setup import Setup, build_optimization, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
@@ -52,6 +53,7 @@ class Learner:
         self._parameters = list(self.network.parameters())
         groups = self.network.parameter_groups(learning_rate=transformer_learning_rate(options))
         self.optimizer, self._schedule = build_optimization(groups, options, total_steps=setup.counts.total)
+        self._fresh_groups = self._group_values()
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
         if setup.resumed is not None:
             self._restore(setup.resumed)
@@ -81,12 +83,20 @@ class Learner:
         self.losses.append(math.fsum(losses) / len(losses))
         return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), learning_rate)
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the LoRA is the one to use, to save and to sample from: see `optim.averaged`."""
+        return averaged(self.optimizer)
+
     def capture(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that changes while learning: plain values, and tensors by names of their own."""
         tensors, numbers = split_optimizer(self.optimizer.state_dict()["state"])
         weights = {f"lora.{name}": tensor for name, tensor in self.network.lora_state().items()}
         slots = {f"optimizer.{name}": tensor for name, tensor in tensors.items()}
-        facts = {"optimizer_type": type(self.optimizer).__name__, "optimizer": numbers}
+        groups = [
+            {name: value for name, value in now.items() if name not in fresh or value != fresh[name]}
+            for now, fresh in zip(self._group_values(), self._fresh_groups, strict=True)
+        ]
+        facts = {"optimizer_type": type(self.optimizer).__name__, "optimizer": numbers, "groups": groups}
         return facts, {**weights, **slots, "noise_generator": self._generator.get_state()}
 
     def _restore(self, state: TrainState) -> None:
@@ -99,6 +109,14 @@ class Learner:
             )
         self.network.load_lora_state(_under("lora.", state.tensors), source=source)
         groups = self.optimizer.state_dict()["param_groups"]
+        learned = state.numbers.get("groups", [{}])
+        if len(learned) != len(groups):
+            raise FluxgymError(
+                f"{source} is of a training {'with' if len(learned) > 1 else 'without'} LoRA+.",
+                hint="Resume with the loraplus ratio that it was trained with, or without where it had none.",
+            )
+        for group, values in zip(groups, learned, strict=True):
+            group.update(values)
         slots = join_optimizer(_under("optimizer.", state.tensors), state.numbers["optimizer"])
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self._generator.set_state(state.tensors["noise_generator"])
@@ -110,6 +128,12 @@ class Learner:
         self._schedule.load_state_dict(self._schedule.state_dict() | here)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+
+    def _group_values(self) -> list[dict[str, Any]]:
+        """What each of the optimiser's groups holds beside weights and rates: some count and estimate there."""
+        left_out = {"params", "lr", "initial_lr"}
+        groups = self.optimizer.state_dict()["param_groups"]
+        return [{name: value for name, value in group.items() if name not in left_out} for group in groups]
 
     def _loss(self, batch: FlowBatch) -> Tensor:
         device, flow = self._setup.device, self._setup.flow

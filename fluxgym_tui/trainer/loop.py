@@ -20,7 +20,7 @@ from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sampler import Sampler
-from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle
+from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle, transformer_learning_rate
 from fluxgym_tui.trainer.stopping import StopRequest
 
 
@@ -49,11 +49,12 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
 
     if setup.resumed is None:
         _probe("before", setup, model, report)
-        sampler.make_rounds(step=0)
+        sampler.make_rounds(step=0, learner=learner)
     _train_steps(setup, learner, writer=writer, sampler=sampler, report=report, stop=stop)
     path = writer.save_last()
-    sampler.make_rounds(step=setup.counts.total)  # only now: whatever happens here, the LoRA is there
-    _probe("after", setup, model, report)
+    sampler.make_rounds(step=setup.counts.total, learner=learner)  # only now: whatever happens, the LoRA is there
+    with learner.averaged():
+        _probe("after", setup, model, report)
     report.say(f"finished: {path}")
     return path
 
@@ -88,7 +89,7 @@ def _train_steps(
                 first=setup.first_step,
             )
             saved = writer.save_rounds(step=update.step, epoch=update.epoch)
-            sampled = update.step < total and sampler.make_rounds(step=update.step)
+            sampled = update.step < total and sampler.make_rounds(step=update.step, learner=learner)
             if (saved or sampled) and update.step < total:
                 report.phase("train")
 
@@ -127,6 +128,14 @@ def _announce(setup: Setup, report: Reporter) -> None:
     report.say(f"total optimization steps: {counts.total}")
     if setup.resumed is not None:
         report.say(f"resumed from {setup.options.resume} after step {setup.resumed.step}")
+    if (
+        setup.options.optimizer_type == "Prodigy" and transformer_learning_rate(setup.options) <= 0.1
+    ):  # sd-scripts' bound
+        report.warning(
+            "prodigy_learning_rate",
+            "Prodigy finds its rate by itself and multiplies it by the learning rate, which is very low.",
+            fix="Give --learning_rate 1.",
+        )
     for finding in setup.data.findings:
         report.warning(finding.code, finding.title, detail=finding.detail, fix=finding.fix)
     for prompt in setup.prompts:

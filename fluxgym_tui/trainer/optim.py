@@ -3,16 +3,19 @@
 import inspect
 import math
 from ast import literal_eval
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
 
 
 def parse_arguments(pairs: Sequence[str], *, flag: str) -> dict[str, Any]:
@@ -56,7 +59,88 @@ def _adafactor(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optim
     return optimizer
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": _adamw, "adafactor": _adafactor}
+def _prodigy(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optimizer:
+    if len({group.get("lr", lr) for group in groups}) > 1:
+        raise FluxgymError(
+            "Prodigy learns all weights at one rate, and the loraplus ratios ask for two.",
+            hint="Leave the loraplus ratios out of --network_args, or use another optimiser.",
+        )
+    return _of_package(groups, name="Prodigy", lr=lr, arguments=arguments)
+
+
+# By their own names: the package to install, the module in it, and the class in that.
+_PACKAGES = {
+    "AdamW8bit": ("bitsandbytes", "bitsandbytes.optim", "AdamW8bit"),
+    "PagedAdamW8bit": ("bitsandbytes", "bitsandbytes.optim", "PagedAdamW8bit"),
+    "PagedAdamW": ("bitsandbytes", "bitsandbytes.optim", "PagedAdamW"),
+    "PagedAdamW32bit": ("bitsandbytes", "bitsandbytes.optim", "PagedAdamW32bit"),
+    "Lion8bit": ("bitsandbytes", "bitsandbytes.optim", "Lion8bit"),
+    "PagedLion8bit": ("bitsandbytes", "bitsandbytes.optim", "PagedLion8bit"),
+    "Lion": ("lion-pytorch", "lion_pytorch", "Lion"),
+    "Prodigy": ("prodigyopt", "prodigyopt", "Prodigy"),
+    "AdamWScheduleFree": ("schedulefree", "schedulefree", "AdamWScheduleFree"),
+    "RAdamScheduleFree": ("schedulefree", "schedulefree", "RAdamScheduleFree"),
+    "SGDScheduleFree": ("schedulefree", "schedulefree", "SGDScheduleFree"),
+}
+
+
+def _of_package(groups: Groups, *, name: str, lr: float, arguments: dict[str, Any]) -> Optimizer:
+    package, module, kind = _PACKAGES[name]
+    try:
+        build = getattr(import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise FluxgymError(
+            f"--optimizer_type {name} needs the package {package}, which is not installed or too old: {error}",
+            hint=f"pip install --upgrade {package}, or all of them: pip install 'fluxgym-tui[optimizers]'",
+            code=ExitCode.MISSING_EXTRA,
+        ) from error
+    _refuse_unknown(arguments, known=set(inspect.signature(build).parameters) - {"params", "lr"}, optimizer=name)
+    optimizer: Optimizer = build(groups, lr=lr, **arguments)
+    if isinstance(optimizer, _ScheduleFree):
+        optimizer.train()
+    return optimizer
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = (
+    {"AdamW": _adamw, "Adafactor": _adafactor}
+    | {name: partial(_of_package, name=name) for name in _PACKAGES}
+    | {"Prodigy": _prodigy}
+)
+
+
+@runtime_checkable
+class _ScheduleFree(Protocol):
+    """What the optimisers of schedulefree have and no other has: weights to train, and averaged ones to use."""
+
+    def train(self) -> None: ...
+    def eval(self) -> None: ...
+
+
+@contextmanager
+def averaged(optimizer: Optimizer) -> Iterator[None]:
+    """Within it the parameters are the ones to use: a schedule-free optimiser's averages, any other's own."""
+    if not isinstance(optimizer, _ScheduleFree):
+        yield
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    # Computed back they would not be the same bit by bit, and a training with samples not the one without.
+    trained = [parameter.detach().clone() for parameter in parameters]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        for parameter, values in zip(parameters, trained, strict=True):
+            parameter.detach().copy_(values)
+
+
+def check_schedule(optimizer_type: str, *, lr_scheduler: str, lr_warmup_steps: float) -> None:
+    """FluxgymError where a schedule is asked for that a schedule-free optimiser would not follow."""
+    if optimizer_type.lower().endswith("schedulefree") and (lr_scheduler != "constant" or lr_warmup_steps):
+        raise FluxgymError(
+            f"{optimizer_type} follows no --lr_scheduler and no --lr_warmup_steps.",
+            hint="Leave them out; for a warm-up give --optimizer_args warmup_steps=100.",
+        )
 
 
 def build_optimizer(
@@ -69,13 +153,13 @@ def build_optimizer(
     """The optimiser that sd-scripts' `--optimizer_type` names (any case; empty is AdamW) with `--optimizer_args`.
 
     `learning_rate` is that of parameters which come in no group.
-    FluxgymError on a type or an argument that is not honoured, by its name.
+    FluxgymError on a type or an argument that is not honoured, by its name, and where its package is not installed.
     """
-    build = OPTIMIZERS.get(optimizer_type.lower() or "adamw")
+    build = {name.lower(): build for name, build in OPTIMIZERS.items()}.get(optimizer_type.lower() or "adamw")
     if build is None:
         raise FluxgymError(
             f"--optimizer_type {optimizer_type} is not honoured by the built-in trainer.",
-            hint="Use AdamW or Adafactor, or the kohya backend.",
+            hint=f"Use {', '.join(OPTIMIZERS)}, or the kohya backend.",
         )
     given = list(parameters)
     groups: Groups = [part for part in given if isinstance(part, dict)] or [{"params": given}]

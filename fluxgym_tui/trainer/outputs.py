@@ -72,7 +72,8 @@ class CheckpointWriter:
         path = self._setup.options.output_dir / f"{name}.safetensors"
         self._report.phase("save")
         metadata = checkpoint_metadata(self._metadata, step=step, epoch=epoch)
-        save_lora(path, self._learner.network, metadata=metadata, save_precision=self._precision)
+        with self._learner.averaged():
+            save_lora(path, self._learner.network, metadata=metadata, save_precision=self._precision)
         self._report.checkpoint(path, step=step, epoch=epoch)
         return path
 

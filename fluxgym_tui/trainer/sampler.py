@@ -15,6 +15,7 @@ from fluxgym_tui.base.files import write_atomic
 from fluxgym_tui.plan.steps import Round
 from fluxgym_tui.trainer.autoencoder import load_autoencoder
 from fluxgym_tui.trainer.flux import Flux
+from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sample import Conditioning, decode_picture, sample_latents, sample_path
 from fluxgym_tui.trainer.setup import Setup
@@ -42,7 +43,7 @@ class Sampler:
         self._report = report
         self._stop = stop
 
-    def make_rounds(self, *, step: int) -> bool:
+    def make_rounds(self, *, step: int, learner: Learner) -> bool:
         """A picture of every prompt for each round that falls on `step`; whether there were any.
 
         Where the device has no room for it, that is told and the training goes on. A stop that is asked for ends the
@@ -52,7 +53,8 @@ class Sampler:
         for moment in due:
             self._report.phase("sample")
             try:
-                self._make(moment)
+                with learner.averaged():
+                    self._make(moment)
             except torch.OutOfMemoryError as error:
                 self._report.warning(
                     "sample_out_of_memory",

@@ -21,7 +21,7 @@ from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flow import FlowSettings
 from fluxgym_tui.trainer.network_args import read_network_arguments
-from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule
+from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
 from fluxgym_tui.trainer.state import TrainState, read_state
 
 DEFAULT_OUTPUT_NAME = "last"
@@ -72,12 +72,15 @@ def settle(options: TrainerOptions) -> Setup:
     )
     if resumed is not None:
         _check_resumed(options, resumed, counts)
-    # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
-    probe = {"params": [nn.Parameter(torch.zeros(1))], "lr": transformer_learning_rate(options)}
-    build_optimization([probe], options, total_steps=counts.total)
     network_args = network_arguments(options.network_args)
-    read_network_arguments(network_args).check_blocks(
-        double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"]
+    arguments = read_network_arguments(network_args)
+    arguments.check_blocks(double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"])
+    # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
+    rates = (1.0,) if arguments.loraplus_ratio is None else (1.0, arguments.loraplus_ratio)
+    build_optimization(
+        [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate * transformer_learning_rate(options)} for rate in rates],
+        options,
+        total_steps=counts.total,
     )
     prompts = _prompts(options)
     rounds = sample_rounds(
@@ -163,6 +166,7 @@ def build_optimization(
 ) -> tuple[Optimizer, LambdaLR]:
     """The optimiser and the schedule that `options` name, for `groups`. FluxgymError on what is not honoured."""
     learning_rate = transformer_learning_rate(options)
+    check_schedule(options.optimizer_type, lr_scheduler=options.lr_scheduler, lr_warmup_steps=options.lr_warmup_steps)
     optimizer = build_optimizer(
         groups,
         optimizer_type=options.optimizer_type,

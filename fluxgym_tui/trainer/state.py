@@ -59,7 +59,8 @@ def write_state(folder: Path, state: TrainState) -> None:
         for leftover in (unfinished, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        tensors = {name: tensor.to("cpu").contiguous() for name, tensor in state.tensors.items()}
+        # Copied: bitsandbytes has tables that many weights share, and safetensors takes each tensor for itself.
+        tensors = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in state.tensors.items()}
         write_atomic(unfinished / TENSORS, save(tensors), durable=True)
         write_atomic(unfinished / FACTS, json.dumps(facts, indent=1) + "\n", durable=True)
         if folder.exists():
@@ -104,13 +105,20 @@ def read_state(folder: Path) -> TrainState:
         ) from error
 
 
-def split_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's `state_dict()["state"]` as tensors and plain values, both by `INDEX.NAME`."""
+def split_optimizer(state: dict[Any, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's `state_dict()["state"]` as tensors and plain values, both by `INDEX.NAME`.
+
+    bitsandbytes packs some of it once more: `INDEX.PACK.NAME`.
+    """
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
-    for index, values in state.items():
-        for name, value in values.items():
-            (tensors if isinstance(value, Tensor) else numbers)[f"{index}.{name}"] = value
+    for name, value in state.items():
+        if isinstance(value, dict):
+            inner_tensors, inner_numbers = split_optimizer(value)
+            tensors |= {f"{name}.{inner}": tensor for inner, tensor in inner_tensors.items()}
+            numbers |= {f"{name}.{inner}": number for inner, number in inner_numbers.items()}
+        else:
+            (tensors if isinstance(value, Tensor) else numbers)[str(name)] = value
     return tensors, numbers
 
 
@@ -118,6 +126,9 @@ def join_optimizer(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[
     """What `split_optimizer` took apart."""
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**numbers, **tensors}.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        index, *packs, name = key.split(".")
+        place = state.setdefault(int(index), {})
+        for pack in packs:
+            place = place.setdefault(pack, {})
+        place[name] = value
     return state

@@ -91,7 +91,7 @@ def test_defaults_and_values() -> None:
         (["--seed"], "takes one value"),
         (["--loss_type", "l3"], "It knows l2, l1, huber"),
         (["--huber_schedule", "snr"], "It knows constant, exponential"),
-        (["--optimizer_type", "prodigy"], "It knows AdamW, Adafactor"),
+        (["--optimizer_type", "DAdaptAdam"], "It knows AdamW, Adafactor"),
         (["stray"], "no flag stands before it"),
     ],
 )

@@ -1,14 +1,28 @@
 """Optimisers and schedules are the ones that sd-scripts' names stand for."""
 
 import re
+import sys
+import types
 from typing import Any
 
+import lion_pytorch
+import prodigyopt
 import pytest
+import schedulefree
 import torch
 from torch import nn
 
-from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, clip_gradients
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.trainer.flag_table import FLAGS
+from fluxgym_tui.trainer.optim import (
+    OPTIMIZERS,
+    ScheduleSettings,
+    averaged,
+    build_optimizer,
+    build_schedule,
+    check_schedule,
+    clip_gradients,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,8 +121,8 @@ def test_arguments_reach_the_optimizer() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("Lion", [], "--optimizer_type Lion"),
-        ("AdamW8bit", [], "--optimizer_type AdamW8bit"),
+        ("DAdaptAdam", [], "--optimizer_type DAdaptAdam"),
+        ("Lion", ["eps=1e-8"], "Lion has no such argument"),
         ("AdamW", ["d_coef=2"], "d_coef"),
         ("AdamW", ["lr=1"], "lr"),
         ("AdamW", ["weight_decay"], "cannot be read"),
@@ -130,3 +144,102 @@ def test_clipping(limit: float, scale: float) -> None:
     assert float(clip_gradients([trained, idle], max_grad_norm=limit)) == pytest.approx(5.0)
     assert trained.grad.tolist() == pytest.approx([3.0 * scale, 4.0 * scale], rel=1e-4)
     assert idle.grad is None
+
+
+def learned(optimizer: torch.optim.Optimizer, weight: nn.Parameter, *, steps: int = 3) -> torch.Tensor:
+    """The weight after steps towards zero."""
+    for _ in range(steps):
+        weight.grad = 2 * weight.detach()
+        optimizer.step()
+    return weight.detach().clone()
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "given", "arguments"),
+    [
+        ("Lion", lion_pytorch.Lion, ["betas=(0.95, 0.98)"], {"betas": (0.95, 0.98)}),
+        ("Prodigy", prodigyopt.Prodigy, ["d0=0.1", "decouple=False"], {"d0": 0.1, "decouple": False}),
+        ("AdamWScheduleFree", schedulefree.AdamWScheduleFree, ["warmup_steps=2"], {"warmup_steps": 2}),
+        ("RAdamScheduleFree", schedulefree.RAdamScheduleFree, ["silent_sgd_phase=False"], {"silent_sgd_phase": False}),
+        ("SGDScheduleFree", schedulefree.SGDScheduleFree, ["momentum=0.8"], {"momentum": 0.8}),
+    ],
+)
+def test_optimisers_of_packages_are_their_own(name: str, own: Any, given: list[str], arguments: dict[str, Any]) -> None:
+    ours, theirs = parameter(), parameter()
+    optimizer = build_optimizer([ours], optimizer_type=name.lower(), learning_rate=LR, optimizer_args=given)
+    assert isinstance(optimizer, own)
+    reference = own([theirs], lr=LR, **arguments)
+    if hasattr(reference, "train"):
+        reference.train()
+    assert torch.equal(learned(optimizer, ours), learned(reference, theirs))
+    assert not torch.equal(ours, parameter())
+
+
+def test_a_schedule_free_optimiser_lends_its_averages() -> None:
+    weight = parameter()
+    optimizer = build_optimizer([weight], optimizer_type="AdamWScheduleFree", learning_rate=0.1)
+    trained = learned(optimizer, weight)
+    with averaged(optimizer):
+        assert not torch.allclose(weight, trained)
+    assert torch.equal(weight, trained)
+    learned(optimizer, weight, steps=1)  # it refuses to while it lends its averages
+
+    plain = parameter()
+    with averaged(torch.optim.AdamW([plain], lr=LR)):
+        assert torch.equal(plain, parameter())
+
+
+@pytest.mark.parametrize(("scheduler", "warmup"), [("cosine", 0), ("constant", 5), ("constant_with_warmup", 5)])
+def test_a_schedule_free_optimiser_takes_no_schedule(scheduler: str, warmup: int) -> None:
+    with pytest.raises(FluxgymError, match="AdamWScheduleFree follows no --lr_scheduler"):
+        check_schedule("AdamWScheduleFree", lr_scheduler=scheduler, lr_warmup_steps=warmup)
+    check_schedule("AdamW", lr_scheduler=scheduler, lr_warmup_steps=warmup)
+
+
+PACKAGES = {
+    "bitsandbytes.optim": (
+        "AdamW8bit", "PagedAdamW8bit", "PagedAdamW", "PagedAdamW32bit", "Lion8bit", "PagedLion8bit",
+    ),
+    "lion_pytorch": ("Lion",),
+    "prodigyopt": ("Prodigy",),
+    "schedulefree": ("AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PACKAGES.items() for name in names])
+def test_a_package_that_is_missing_is_named_with_its_cure(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(FluxgymError, match=f"--optimizer_type {name} needs the package") as caught:
+        build_optimizer([parameter()], optimizer_type=name, learning_rate=LR)
+    assert caught.value.code is ExitCode.MISSING_EXTRA
+    package = module.partition(".")[0].replace("_", "-")
+    assert f"pip install --upgrade {package}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", PACKAGES["bitsandbytes.optim"])
+def test_bitsandbytes_is_called_by_its_own_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeAdamW8bit(torch.optim.AdamW):
+        """Stands in for a class of bitsandbytes, which wants a GPU or a recent CPU build."""
+
+    fake_optim = types.ModuleType("bitsandbytes.optim")
+    setattr(fake_optim, name, FakeAdamW8bit)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", types.ModuleType("bitsandbytes"))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", fake_optim)
+    optimizer = build_optimizer(
+        [parameter()], optimizer_type=name, learning_rate=LR, optimizer_args=["weight_decay=0.2"]
+    )
+    assert type(optimizer) is FakeAdamW8bit
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (LR, 0.2)
+
+
+def test_every_optimiser_of_the_flag_can_be_built() -> None:
+    assert FLAGS["optimizer_type"].choices == tuple(OPTIMIZERS)
+    assert set(OPTIMIZERS) == {"AdamW", "Adafactor"} | {name for names in PACKAGES.values() for name in names}
+
+
+def test_prodigy_and_loraplus_exclude_each_other() -> None:
+    groups = [{"params": [parameter()], "lr": rate} for rate in (LR, 4 * LR)]
+    with pytest.raises(FluxgymError, match="loraplus"):
+        build_optimizer(groups, optimizer_type="Prodigy", learning_rate=LR)

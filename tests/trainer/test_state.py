@@ -16,13 +16,14 @@ from fluxgym_tui.trainer.loop import train
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sample import sample_latents
 from fluxgym_tui.trainer.setup import settle
-from fluxgym_tui.trainer.state import TrainState, read_state, write_state
+from fluxgym_tui.trainer.state import TrainState, join_optimizer, read_state, split_optimizer, write_state
 from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 from tests.trainer.trainer_options import QUICK, drawn_dataset, kinds, options_for, read_events, train_quickly
 
 LONG = ("--max_train_epochs", "3", "--save_state", "--lr_scheduler", "cosine", "--lr_warmup_steps", "2")
 ADAFACTOR = ("--optimizer_type", "Adafactor", "--optimizer_args", "relative_step=False", "scale_parameter=False",
              "warmup_init=False")  # fmt: skip
+PRODIGY = ("--optimizer_type", "Prodigy", "--unet_lr", "1", "--optimizer_args", "d0=1e-4")
 DROPOUT = ("--network_dropout", "0.2", "--ip_noise_gamma", "0.1", "--ip_noise_gamma_random_strength",
            "--network_args", "rank_dropout=0.2", "module_dropout=0.3", "loraplus_lr_ratio=4")  # fmt: skip
 
@@ -66,7 +67,9 @@ def train_until(dataset: Path, folder: Path, *flags: str, step: int) -> Path:
 
 
 @pytest.mark.usefixtures("signals", "one_thread")
-@pytest.mark.parametrize("optimizer", [(), ADAFACTOR, DROPOUT], ids=["AdamW", "Adafactor", "dropout and LoRA+"])
+@pytest.mark.parametrize(
+    "optimizer", [(), ADAFACTOR, DROPOUT, PRODIGY], ids=["AdamW", "Adafactor", "dropout and LoRA+", "Prodigy"]
+)
 def test_stopped_twice_is_never_stopped(dataset: Path, tmp_path: Path, optimizer: tuple[str, ...]) -> None:
     flags = (*LONG, *optimizer)
     whole = kinds(train_quickly(dataset, tmp_path / "whole", *flags), "step")
@@ -187,3 +190,42 @@ def test_a_state_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         write_state(tmp_path / "a-state", written(3))
     assert [path.name for path in tmp_path.iterdir()] == ["a-state"]
     assert read_state(tmp_path / "a-state").step == 2
+
+
+def test_states_within_states_come_back() -> None:
+    """As bitsandbytes has them."""
+    packed: dict[int, dict[str, Any]] = {
+        0: {"step": 3, "pack": {"state1": torch.arange(3), "unorm_vec": None}},
+        1: {"z": torch.ones(2)},
+    }
+    tensors, numbers = split_optimizer(packed)
+    assert numbers == {"0.step": 3, "0.pack.unorm_vec": None}
+    again = join_optimizer(tensors, numbers)
+    assert again.keys() == packed.keys()
+    assert again[0]["pack"].keys() == packed[0]["pack"].keys()
+    assert torch.equal(again[0]["pack"]["state1"], torch.arange(3))
+
+
+@pytest.mark.usefixtures("signals", "one_thread")
+def test_a_schedule_free_training_saves_its_averages_and_goes_on(dataset: Path, tmp_path: Path) -> None:
+    flags = ("--max_train_epochs", "3", "--save_every_n_epochs", "1", "--save_state",
+             "--optimizer_type", "AdamWScheduleFree")  # fmt: skip
+    train_quickly(dataset, tmp_path / "whole", *flags)
+    stopped = train_until(dataset, tmp_path / "parts", *flags, step=4)
+    train_quickly(dataset, tmp_path / "parts", *flags, "--resume", str(stopped))
+    whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    state = load_file(tmp_path / "whole" / "last-state" / "state.safetensors")
+    ups = [key for key in whole if key.endswith("lora_up.weight")]
+    assert all(not torch.equal(whole[key], state[f"lora.{key}"]) for key in ups)
+    train_quickly(dataset, tmp_path / "bare", "--max_train_epochs", "3", "--optimizer_type", "AdamWScheduleFree")
+    bare = load_file(tmp_path / "bare" / "last.safetensors")
+    assert all(torch.equal(whole[key], bare[key]) for key in whole)  # saving on the way changes nothing
+
+
+def test_a_state_with_loraplus_needs_loraplus(dataset: Path, tmp_path: Path) -> None:
+    plus = ("--network_args", "loraplus_lr_ratio=4")
+    train_quickly(dataset, tmp_path / "out", "--max_train_steps", "1", "--save_state", *plus)
+    state = str(tmp_path / "out" / "last-state")
+    with pytest.raises(FluxgymError, match=r"is of a training with LoRA\+"):
+        train_quickly(dataset, tmp_path / "more", "--max_train_steps", "2", "--resume", state)
