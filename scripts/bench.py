@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
 
+import app
 from rows import Row
 from runs import measure_journal, measure_supervisor
 from scan import measure_memory, measure_scan
@@ -60,7 +61,7 @@ def main() -> int:
     parser.add_argument("--print", action="store_true", help="print the page, write nothing")
     arguments = parser.parse_args()
     rows: list[Row] = []
-    for measure in (measure_start, measure_scan, measure_memory, measure_supervisor, measure_journal):
+    for measure in (measure_start, measure_scan, measure_memory, measure_supervisor, measure_journal, *app.MEASURES):
         print(f"{measure.__name__} ...", file=sys.stderr)
         rows += measure()
     text = page(rows)

@@ -63,8 +63,16 @@ class Terminal:
                 return os.waitstatus_to_exitcode(status)
         pytest.fail("the program did not end")
 
-    def close(self) -> None:
-        """Break the connection: the program gets SIGHUP, as from a terminal that is gone."""
+    def read_for(self, seconds: float) -> None:
+        """Take what the program writes for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._over:
+            self._read()
+
+    def close(self, *, kill: bool = False) -> None:
+        """Break the connection: the program gets SIGHUP, as from a terminal that is gone; with `kill`, SIGKILL."""
+        if kill and self._pid:
+            os.kill(self._pid, signal.SIGKILL)
         if self._master >= 0:
             os.close(self._master)
             self._master = -1

@@ -120,7 +120,7 @@ class RunsScreen(WorkScreen):
     def _tell_detail(self) -> None:
         summary = self.current
         self.query_one("#detail", Static).update("" if summary is None else detail(summary))
-        self.refresh_bindings()
+        self.refresh_availability()
 
     @property
     def current(self) -> RunSummary | None:
@@ -155,7 +155,7 @@ class RunsScreen(WorkScreen):
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away."""
         self.query_one(RunList).toggle_mark()
-        self.refresh_bindings()
+        self.refresh_availability()
 
     def action_compare(self) -> None:
         """Put the marked runs beside each other, in the list's order."""

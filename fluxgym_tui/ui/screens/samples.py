@@ -142,7 +142,7 @@ class SamplesScreen(WorkScreen):
     @on(SampleGrid.Moved)
     def _tell(self) -> None:
         """The lines above and below the grid."""
-        self.refresh_bindings()
+        self.refresh_availability()
         if self.table is None or self.run_dir is None or not self.table.pictures:
             return
         grid = self.query_one(SampleGrid)

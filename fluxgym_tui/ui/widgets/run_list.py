@@ -55,6 +55,7 @@ class RunList(ScrollView, can_focus=True):
         super().__init__()
         self.runs: tuple[RunSummary, ...] = ()
         self.marked: set[Path] = set()
+        self._longest_name = 0
 
     @property
     def current(self) -> RunSummary | None:
@@ -65,6 +66,7 @@ class RunList(ScrollView, can_focus=True):
         """Show `runs`; the cursor stays on its run, wherever that went."""
         before = self.current
         self.runs = tuple(runs)
+        self._longest_name = max((len(terminal_safe(summary.name)) for summary in self.runs), default=0)
         paths = [summary.path for summary in self.runs]
         self.marked &= set(paths)
         if before is not None and before.path in paths:
@@ -84,10 +86,15 @@ class RunList(ScrollView, can_focus=True):
             self.action_move(1)
             self.refresh()
 
-    def watch_cursor(self) -> None:
-        """Keep the cursor in sight."""
-        self.scroll_to_region(Region(0, self.cursor, 1, 2), animate=False)
-        self.refresh()
+    def watch_cursor(self, before: int, after: int) -> None:
+        """Keep the cursor in sight; where nothing scrolls, two lines are drawn anew and not all."""
+        top = self.scroll_offset.y
+        self.scroll_to_region(Region(0, after, 1, 2), animate=False)
+        if self.scroll_offset.y == top:
+            width = self.size.width
+            self.refresh(Region(0, before + 1 - top, width, 1), Region(0, after + 1 - top, width, 1))
+        else:
+            self.refresh()
         self.post_message(self.Moved(None if self.current is None else self.current.path))
 
     def action_move(self, by: int) -> None:
@@ -131,8 +138,7 @@ class RunList(ScrollView, can_focus=True):
         return strips[0] if strips else Strip.blank(self.size.width, self.rich_style)
 
     def _name_cells(self, width: int) -> int:
-        longest = max((len(terminal_safe(summary.name)) for summary in self.runs), default=0)
-        return max(_NAME_CELLS[0], min(longest, _NAME_CELLS[1], width - 60))
+        return max(_NAME_CELLS[0], min(self._longest_name, _NAME_CELLS[1], width - 60))
 
     def _heading(self, width: int) -> Content:
         name = self._name_cells(width)
