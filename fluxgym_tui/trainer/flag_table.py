@@ -106,7 +106,7 @@ _HONOURED = (
     _takes("network_alpha", float, 1.0, "the LoRA is scaled by alpha / dim"),
     _takes("network_args", str, None, f"`train_blocks=single` and so on: {_NETWORK_ARGS}", many=True),
     _takes("network_dropout", float, None, "this share of the values between down and up is left out of each step"),
-    _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's)"),
+    _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's, not diffusers')"),
     _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
     # the optimiser
     _takes(

@@ -61,6 +61,7 @@ def settle(options: TrainerOptions) -> Setup:
         FluxgymError: something of it cannot be used; nothing was loaded or written.
     """
     transformer = _model_files(options)
+    _check_network_weights(options.network_weights)
     resumed = None if options.resume is None else read_state(options.resume)
     seed = _seed(options, resumed)
     data = load_training_data(options, seed=seed)
@@ -234,6 +235,17 @@ def _model_files(options: TrainerOptions) -> ModelFile:
             hint="Use the bf16 file, or a plain fp8 (e4m3fn) one.",
         )
     return found
+
+
+def _check_network_weights(path: Path | None) -> None:
+    """FluxgymError where the LoRA to go on from is none of sd-scripts' layout."""
+    found = None if path is None else read_model_file(path)
+    if found is None or found.kind == "flux-lora":
+        return
+    hint = "Give a LoRA whose keys begin with lora_unet_, as this trainer and sd-scripts write them."
+    if found.kind == "flux-lora-diffusers":
+        hint += " diffusers splits layers that are one there; sd-scripts' networks/convert_flux_lora.py joins them."
+    raise FluxgymError(f"--network_weights {path} cannot be gone on from: {found.title}.", hint=hint)
 
 
 _KINDS = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.trainer.__main__ import main
@@ -181,6 +181,23 @@ def test_a_training_goes_on_from_weights(
                   "--network_weights", lora, "--network_dim", "8")  # fmt: skip
     before, after = load_file(lora), load_file(tmp_path / "out" / "last.safetensors")
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight", "FLUX LoRA, diffusers' layout"),
+        ("lora_unet_down_blocks_0_attentions_0.lora_down.weight", "LoRA of Stable Diffusion"),
+        ("text_model.encoder.layers.0.layer_norm1.weight", "CLIP text encoder"),
+        ("w", "kind not known"),
+    ],
+    ids=["diffusers", "another model", "no LoRA", "unknown"],
+)
+def test_weights_of_another_layout_are_refused_at_once(dataset: Path, tmp_path: Path, key: str, words: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({key: torch.zeros(2, 2)}, path)
+    with pytest.raises(FluxgymError, match=f"weights.safetensors cannot be gone on from: .*{words}"):
+        settle(options_for(dataset, "--network_weights", str(path)))
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(
