@@ -124,11 +124,18 @@ _HONOURED = (
     _takes("max_grad_norm", float, 1.0, "0 = gradients are not clipped"),
     _takes(
         "lr_scheduler", str, "constant", "as transformers defines them",
-        choices=("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
+        choices=("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial",
+                 "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay"),
     ),
     _takes("lr_warmup_steps", int_or_float, 0, "steps, or below 1 a part of all steps"),
-    _takes("lr_scheduler_num_cycles", int, 1, "for cosine_with_restarts"),
+    _takes(
+        "lr_scheduler_num_cycles", int, 1,
+        "for cosine_with_restarts; half waves of cosine_with_min_lr and warmup_stable_decay",
+    ),
     _takes("lr_scheduler_power", float, 1.0, "for polynomial"),
+    _takes("lr_decay_steps", int_or_float, 0, "for warmup_stable_decay: its last steps, or a part of all steps"),
+    _takes("lr_scheduler_timescale", int, None, "for inverse_sqrt; the warm-up, or 10000 where there is none"),
+    _takes("lr_scheduler_min_lr_ratio", float, None, "for cosine_with_min_lr, which needs it, and warmup_stable_decay"),
     # how long, how exactly
     _takes("max_train_steps", int, 1600, "optimiser steps"),
     _takes("max_train_epochs", int, None, "beats `max_train_steps`"),
@@ -239,7 +246,6 @@ _REFUSED = {
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
-    "lr_decay_steps": _LATER, "lr_scheduler_timescale": _LATER, "lr_scheduler_min_lr_ratio": _LATER,
     "fused_backward_pass": _LATER, "cpu_offload_checkpointing": _LATER, "blocks_to_swap": _BLOCKS,
     "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
     "text_encoder_lr": "CLIP-L is not trained by this trainer",

@@ -58,6 +58,9 @@ class TrainerOptions:
     lr_warmup_steps: int | float
     lr_scheduler_num_cycles: int
     lr_scheduler_power: float
+    lr_decay_steps: int | float
+    lr_scheduler_timescale: int | None
+    lr_scheduler_min_lr_ratio: float | None
     max_train_steps: int
     max_train_epochs: int | None
     gradient_accumulation_steps: int
@@ -261,13 +264,15 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "text_encoder_batch_size", "t5xxl_max_token_length", "network_dim", "max_train_steps", "max_train_epochs",
         "gradient_accumulation_steps", "save_every_n_epochs", "save_every_n_steps", "save_last_n_epochs",
         "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "lr_scheduler_num_cycles",
+        "lr_scheduler_timescale",
     ),
     _AT_LEAST_ONE,
 ) | dict.fromkeys(
     (
         "max_data_loader_n_workers", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
         "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
-        "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power",
+        "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power", "lr_decay_steps",
+        "lr_scheduler_min_lr_ratio",
     ),
     _NOT_NEGATIVE,
 ) | {"seed": _SEED, "network_dropout": _SHARE}  # fmt: skip

@@ -178,18 +178,31 @@ def _refuse_unknown(arguments: dict[str, Any], *, known: set[str], optimizer: st
 class ScheduleSettings:
     """A learning-rate schedule; names and defaults are sd-scripts' flags.
 
-    `lr_warmup_steps`: a whole number of update steps, or a float below 1: that share of all steps.
+    `lr_warmup_steps` and `lr_decay_steps`: a whole number of update steps, or a float below 1: that share of all steps.
     """
 
     lr_scheduler: str = "constant"
     lr_warmup_steps: int | float = 0
     lr_scheduler_num_cycles: int = 1
     lr_scheduler_power: float = 1.0
+    lr_decay_steps: int | float = 0
+    lr_scheduler_timescale: int | None = None
+    lr_scheduler_min_lr_ratio: float | None = None
 
     def warmup(self, total_steps: int) -> int:
         """Update steps of warm-up."""
-        share = isinstance(self.lr_warmup_steps, float)
-        return int(self.lr_warmup_steps * total_steps) if share else int(self.lr_warmup_steps)
+        return _in_steps(self.lr_warmup_steps, total_steps)
+
+    def done(self, step: int, total_steps: int) -> float:
+        """How much of its way down the learning rate has come at `step`, 0..1."""
+        way = total_steps - self.warmup(total_steps)
+        if self.lr_scheduler == "warmup_stable_decay":
+            way = _in_steps(self.lr_decay_steps, total_steps)
+        return min(1.0, max(0.0, (step - (total_steps - way)) / max(1, way)))
+
+
+def _in_steps(given: float, total_steps: int) -> int:
+    return int(given * total_steps) if isinstance(given, float) else given
 
 
 Shape = Callable[[float, ScheduleSettings], float]
@@ -204,17 +217,35 @@ SHAPES: dict[str, Shape] = {
         0.0 if p >= 1 else 0.5 * (1 + math.cos(math.pi * (p * s.lr_scheduler_num_cycles % 1)))
     ),
     "polynomial": lambda p, s: (1 - p) ** s.lr_scheduler_power,
+    "cosine_with_min_lr": lambda p, s: _above_floor(0.5 * (1 + math.cos(math.pi * s.lr_scheduler_num_cycles * p)), s),
+    "warmup_stable_decay": lambda p, s: _above_floor(0.5 * (1 + math.cos(math.pi * s.lr_scheduler_num_cycles * p)), s),
+}
+INVERSE_SQRT_STEPS = 10_000  # of transformers, where neither a timescale nor a warm-up is given
+
+# Settings that only some schedules look at, and those.
+_OWNERS = {
+    "lr_decay_steps": ("warmup_stable_decay",),
+    "lr_scheduler_timescale": ("inverse_sqrt",),
+    "lr_scheduler_min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"),
 }
 POLYNOMIAL_END = 1e-7  # the learning rate at which transformers' polynomial decay ends
+
+
+def _above_floor(factor: float, settings: ScheduleSettings) -> float:
+    floor = settings.lr_scheduler_min_lr_ratio or 0.0
+    return factor * (1 - floor) + floor
 
 
 def learning_rate_factor(step: int, *, settings: ScheduleSettings, total_steps: int, learning_rate: float) -> float:
     """What the learning rate is multiplied by in update step `step` (from 0) of `total_steps`."""
     warmup = settings.warmup(total_steps)
     if step < warmup:
-        return step / warmup
-    done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
-    factor = SHAPES[settings.lr_scheduler](done, settings)
+        rising = settings.lr_scheduler == "warmup_stable_decay"  # from its floor, not from nothing
+        return _above_floor(step / warmup, settings) if rising else step / warmup
+    if settings.lr_scheduler == "inverse_sqrt":
+        timescale = settings.lr_scheduler_timescale or warmup or INVERSE_SQRT_STEPS
+        return math.sqrt(timescale / (step - warmup + timescale))
+    factor = SHAPES[settings.lr_scheduler](settings.done(step, total_steps), settings)
     if settings.lr_scheduler == "polynomial":
         end = POLYNOMIAL_END / learning_rate
         return factor * (1 - end) + end
@@ -225,15 +256,25 @@ def build_schedule(
     optimizer: Optimizer, *, settings: ScheduleSettings, total_steps: int, learning_rate: float
 ) -> LambdaLR:
     """The schedule that sd-scripts' `--lr_scheduler` names, for `total_steps` update steps. FluxgymError on others."""
-    if settings.lr_scheduler not in SHAPES:
+    if settings.lr_scheduler not in (*SHAPES, "inverse_sqrt"):
         raise FluxgymError(
             f"--lr_scheduler {settings.lr_scheduler} is not honoured by the built-in trainer.",
-            hint=f"Use one of: {', '.join(SHAPES)}.",
+            hint=f"Use one of: {', '.join(SHAPES)}, inverse_sqrt.",
         )
     if settings.lr_scheduler == "constant" and settings.lr_warmup_steps:
         raise FluxgymError(
             "--lr_warmup_steps has no effect with --lr_scheduler constant.",
             hint="Use --lr_scheduler constant_with_warmup.",
+        )
+    for name, owners in _OWNERS.items():
+        if getattr(settings, name) and settings.lr_scheduler not in owners:
+            raise FluxgymError(
+                f"--{name} has no effect with --lr_scheduler {settings.lr_scheduler}.",
+                hint=f"Leave it out, or use --lr_scheduler {' or '.join(owners)}.",
+            )
+    if settings.lr_scheduler == "cosine_with_min_lr" and settings.lr_scheduler_min_lr_ratio is None:
+        raise FluxgymError(
+            "--lr_scheduler cosine_with_min_lr needs --lr_scheduler_min_lr_ratio.", hint="0.1 ends at a tenth."
         )
     return LambdaLR(
         optimizer,

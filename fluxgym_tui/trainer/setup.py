@@ -179,6 +179,9 @@ def build_optimization(
         lr_warmup_steps=options.lr_warmup_steps,
         lr_scheduler_num_cycles=options.lr_scheduler_num_cycles,
         lr_scheduler_power=options.lr_scheduler_power,
+        lr_decay_steps=options.lr_decay_steps,
+        lr_scheduler_timescale=options.lr_scheduler_timescale,
+        lr_scheduler_min_lr_ratio=options.lr_scheduler_min_lr_ratio,
     )
     return optimizer, build_schedule(optimizer, settings=settings, total_steps=total_steps, learning_rate=learning_rate)
 

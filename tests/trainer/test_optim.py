@@ -58,6 +58,34 @@ def rates(settings: ScheduleSettings, *, steps: int = STEPS) -> list[float]:
             ScheduleSettings(lr_scheduler="cosine_with_restarts", lr_warmup_steps=3, lr_scheduler_num_cycles=3),
             {"num_cycles": 3},
         ),
+        (ScheduleSettings(lr_scheduler="inverse_sqrt", lr_warmup_steps=7), {}),
+        (ScheduleSettings(lr_scheduler="inverse_sqrt"), {}),
+        (ScheduleSettings(lr_scheduler="inverse_sqrt", lr_warmup_steps=3, lr_scheduler_timescale=5), {"timescale": 5}),
+        # sd-scripts hands over half the number of cycles
+        (
+            ScheduleSettings(lr_scheduler="cosine_with_min_lr", lr_warmup_steps=3, lr_scheduler_min_lr_ratio=0.2),
+            {"min_lr_rate": 0.2, "num_cycles": 0.5},
+        ),
+        (
+            ScheduleSettings(
+                lr_scheduler="cosine_with_min_lr", lr_scheduler_min_lr_ratio=0.1, lr_scheduler_num_cycles=3
+            ),
+            {"min_lr_rate": 0.1, "num_cycles": 1.5},
+        ),
+        (
+            ScheduleSettings(lr_scheduler="warmup_stable_decay", lr_warmup_steps=4, lr_decay_steps=10),
+            {"num_decay_steps": 10, "num_cycles": 0.5},
+        ),
+        (
+            ScheduleSettings(
+                lr_scheduler="warmup_stable_decay",
+                lr_warmup_steps=4,
+                lr_decay_steps=0.5,
+                lr_scheduler_min_lr_ratio=0.1,
+                lr_scheduler_num_cycles=2,
+            ),
+            {"num_decay_steps": 20, "num_cycles": 1.0, "min_lr_ratio": 0.1},
+        ),
         (ScheduleSettings(lr_scheduler="polynomial", lr_warmup_steps=3, lr_scheduler_power=2.0), {"power": 2.0}),
     ],
 )
@@ -243,3 +271,17 @@ def test_prodigy_and_loraplus_exclude_each_other() -> None:
     groups = [{"params": [parameter()], "lr": rate} for rate in (LR, 4 * LR)]
     with pytest.raises(FluxgymError, match="loraplus"):
         build_optimizer(groups, optimizer_type="Prodigy", learning_rate=LR)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (ScheduleSettings(lr_scheduler="cosine_with_min_lr"), "needs --lr_scheduler_min_lr_ratio"),
+        (ScheduleSettings(lr_scheduler="cosine", lr_decay_steps=5), "--lr_decay_steps has no effect"),
+        (ScheduleSettings(lr_scheduler="linear", lr_scheduler_timescale=5), "--lr_scheduler_timescale has no effect"),
+        (ScheduleSettings(lr_scheduler_min_lr_ratio=0.1), "--lr_scheduler_min_lr_ratio has no effect"),
+    ],
+)
+def test_settings_of_another_schedule_are_refused(settings: ScheduleSettings, words: str) -> None:
+    with pytest.raises(FluxgymError, match=words):
+        rates(settings)
