@@ -1,7 +1,9 @@
 """Dataset: pictures with their crops, captions written, changed by many, taken back."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static, TextArea
 
@@ -143,3 +145,18 @@ async def test_what_appears_and_vanishes_outside_shifts_nothing(workspace: Works
         assert current is not None
         assert current.name == "p2.png"
         assert screen.query_one("#caption", TextArea).text == ""
+
+
+async def test_e_opens_the_users_editor(workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = photos.parent / "editor.sh"
+    editor.write_text('#!/bin/sh\necho "by hand" > "$1"\n', encoding="utf-8")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    monkeypatch.setattr(app, "suspend", nullcontext)  # a test has no terminal to hand over
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        await until(pilot, lambda: screen._text == "a tree", what="the caption")
+        await pilot.press("e")
+        await until(pilot, lambda: screen._text == "by hand", what="the caption from the editor")
+        await until(pilot, lambda: screen.rows[0].image and screen.rows[0].image.caption == "by hand", what="the list")

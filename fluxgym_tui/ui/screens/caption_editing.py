@@ -1,8 +1,12 @@
 """Writing captions on the Dataset screen: one in the editor, or many at once with a look before."""
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 from textual import on
+from textual.app import SuspendNotSupported
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
@@ -136,3 +140,19 @@ class CaptionEditing(CaptionWork):
         """Make the change again that was taken back."""
         self._loaded = None
         self.undo_captions(redo=True)
+
+    def action_editor(self) -> None:
+        """Write the caption in the user's own editor; the app waits in the background."""
+        row = next((row for row in self.rows if row.file == self._current), None)
+        if row is None or row.image is None:
+            return
+        self.flush()
+        command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        try:
+            with self.app.suspend():
+                subprocess.run([*shlex.split(command), str(caption_file(row.image))], check=False)
+        except (OSError, ValueError, SuspendNotSupported) as error:
+            self.notify(f"{command} cannot be started: {error}. Set EDITOR to another one.", severity="error")
+        self._loaded = None
+        self._look(rescan=True)
+        self.read_caption(row.image)

@@ -204,6 +204,7 @@ class DatasetScreen(CaptionEditing):
             return "no trigger is set; 2 has its field"
         needs_rows = (
             "edit",
+            "editor",
             "missing",
             "bulk",
             "trigger",
@@ -216,8 +217,10 @@ class DatasetScreen(CaptionEditing):
         )
         if action in needs_rows and not self.rows:
             return "there is no picture yet"
-        if action == "edit" and (self.current is None or self.current.image is None):
+        if action in ("edit", "editor") and (self.current is None or self.current.image is None):
             return "this picture is not trained"
+        if action == "preview" and self.has_class("-wide"):
+            return "there is room for list and picture"
         if action == "convert" and not self._convertible:
             return "all captions are UTF-8"
         return super().why_not(action)
