@@ -106,6 +106,7 @@ _HONOURED = (
     _takes("network_alpha", float, 1.0, "the LoRA is scaled by alpha / dim"),
     _takes("network_args", str, None, f"`train_blocks=single` and so on: {_NETWORK_ARGS}", many=True),
     _takes("network_dropout", float, None, "this share of the values between down and up is left out of each step"),
+    _takes("scale_weight_norms", float, None, "what a layer's adapter adds is kept to this norm after each step"),
     _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's, not diffusers')"),
     _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
     # the optimiser
@@ -250,7 +251,7 @@ _REFUSED = {
     "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
     "text_encoder_lr": "CLIP-L is not trained by this trainer",
     "network_train_text_encoder_only": "CLIP-L is not trained by this trainer",
-    "dim_from_weights": _LATER, "scale_weight_norms": _LATER, "base_weights": _LATER,
+    "dim_from_weights": _LATER, "base_weights": _LATER,
     "base_weights_multiplier": _LATER, "validation_seed": _LATER, "validation_split": _LATER,
     "validate_every_n_steps": _LATER, "validate_every_n_epochs": _LATER, "max_validation_steps": _LATER,
     "disable_mmap_load_safetensors": "files are always memory-mapped: that is the fastest way to one copy",

@@ -47,6 +47,7 @@ class TrainerOptions:
     network_alpha: float
     network_args: tuple[str, ...]
     network_dropout: float | None
+    scale_weight_norms: float | None
     network_weights: Path | None
     network_train_unet_only: bool
     optimizer_type: str
@@ -272,7 +273,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "max_data_loader_n_workers", "learning_rate", "unet_lr", "max_grad_norm", "lr_warmup_steps",
         "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
         "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power", "lr_decay_steps",
-        "lr_scheduler_min_lr_ratio",
+        "lr_scheduler_min_lr_ratio", "scale_weight_norms",
     ),
     _NOT_NEGATIVE,
 ) | {"seed": _SEED, "network_dropout": _SHARE}  # fmt: skip

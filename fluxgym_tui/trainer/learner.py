@@ -79,6 +79,8 @@ class Learner:
         learning_rate = float(self._schedule.get_last_lr()[0])
         self.optimizer.step()
         self._schedule.step()
+        if options.scale_weight_norms:
+            self.network.limit_norms(options.scale_weight_norms)
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(math.fsum(losses) / len(losses))
         return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), learning_rate)

@@ -154,6 +154,18 @@ class LoraNetwork(nn.Module):
         for linear in self._targets.values():
             linear.adapter = None
 
+    @torch.no_grad()
+    def limit_norms(self, max_norm: float) -> None:
+        """Shrink `down` and `up` alike where the norm of what they add, |up down| alpha / dim, is above `max_norm`."""
+        for layer in self.layers.values():
+            assert isinstance(layer, LoraLayer)
+            # |up down|^2 = sum of (up' up) * (down down'): two r x r matrices instead of one as large as the base's.
+            products = (layer.up.t() @ layer.up).double() * (layer.down @ layer.down.t()).double()
+            norm = products.sum().clamp(min=0).sqrt() * layer.scale
+            shrink = (max_norm / norm.clamp(min=max_norm)).sqrt().float()
+            layer.up.mul_(shrink)
+            layer.down.mul_(shrink)
+
     def lora_state(self) -> dict[str, Tensor]:
         """The tensors by their names in a LoRA file, detached: `NAME.lora_down.weight`, `.lora_up.weight`, `.alpha`."""
         state = {}

@@ -25,7 +25,7 @@ _OPTIONS = (
     "max_grad_norm", "prior_loss_weight", "loss_type", "guidance_scale", "timestep_sampling", "sigmoid_scale",
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
-    "network_dropout", "ip_noise_gamma", "ip_noise_gamma_random_strength",
+    "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength",
 )  # fmt: skip
 
 # What this trainer never does, in the words of one that could.
@@ -34,7 +34,7 @@ _NEVER: dict[str, object] = {
     "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False, "noise_offset": None,
     "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
     "zero_terminal_snr": False, "caption_dropout_rate": 0.0, "caption_dropout_every_n_epochs": 0,
-    "caption_tag_dropout_rate": 0.0, "face_crop_aug_range": None, "min_snr_gamma": None, "scale_weight_norms": None,
+    "caption_tag_dropout_rate": 0.0, "face_crop_aug_range": None, "min_snr_gamma": None,
     "debiased_estimation": False, "noise_offset_random_strength": False,
     "fp8_base": False, "fp8_base_unet": False, "validation_seed": None, "validation_split": 0.0,
     "max_validation_steps": None, "validate_every_n_epochs": None, "validate_every_n_steps": None,

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flux import Flux, FluxGeometry
-from fluxgym_tui.trainer.lora import create_lora, lora_from_state
+from fluxgym_tui.trainer.linear import Linear
+from fluxgym_tui.trainer.lora import LoraLayer, LoraNetwork, create_lora, lora_from_state
 from tests.trainer.parity import PARITY, relative, tiny_flux, vectors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -183,3 +184,30 @@ def test_a_bf16_base_trains_float32_adapters() -> None:
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None, name
         assert parameter.grad.dtype == torch.float32
+
+
+# The first three values of down and up that sd-scripts' own limit of 0.5 leaves, by how large down was.
+LIMITED = {
+    0.1: ([-0.08, -0.07, -0.06], [-0.6, -0.5, -0.4]),
+    0.6: ([-0.4424425, -0.3871372, -0.3318319], [-0.5530531, -0.4608776, -0.3687021]),
+    3.0: ([-0.9893315, -0.8656650, -0.7419987], [-0.2473329, -0.2061107, -0.1648886]),
+}
+
+
+@pytest.mark.parametrize("size", LIMITED)
+def test_norms_are_limited_as_in_sd_scripts(size: float) -> None:
+    layer = LoraLayer(Linear(6, 5), network_dim=3, network_alpha=2.0, generator=None)
+    with torch.no_grad():
+        layer.down.copy_(torch.arange(18.0).view(3, 6).sub(8) / 10 * size)
+        layer.up.copy_(torch.arange(15.0).view(5, 3).sub(6) / 10)
+    LoraNetwork({}, {"layer": layer}).limit_norms(0.5)
+    down, up = LIMITED[size]
+    assert layer.down[0, :3].tolist() == pytest.approx(down, rel=1e-5)
+    assert layer.up[0].tolist() == pytest.approx(up, rel=1e-5)
+
+
+def test_a_fresh_layer_has_no_norm_to_limit() -> None:
+    network = create_lora(tiny_flux(), generator=seeded())
+    before = {key: value.clone() for key, value in network.lora_state().items()}
+    network.limit_norms(0.5)
+    assert all(torch.equal(value, before[key]) for key, value in network.lora_state().items())

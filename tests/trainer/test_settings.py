@@ -18,6 +18,7 @@ SETTINGS = {
     "network_dropout": ("--network_dropout", "0.3"),
     "rank_dropout": ("--network_args", "rank_dropout=0.5"),
     "module_dropout": ("--network_args", "module_dropout=0.3"),
+    "scale_weight_norms": ("--scale_weight_norms", "0.0001"),
     "loraplus": ("--network_args", "loraplus_lr_ratio=16"),
 }
 TOLD = {
@@ -26,6 +27,7 @@ TOLD = {
     "network_dropout": {"ss_network_dropout": "0.3"},
     "rank_dropout": {"ss_network_args": '{"rank_dropout": "0.5"}'},
     "module_dropout": {"ss_network_args": '{"module_dropout": "0.3"}'},
+    "scale_weight_norms": {"ss_scale_weight_norms": "0.0001"},
     "loraplus": {"ss_network_args": '{"loraplus_lr_ratio": "16"}'},
     "ip_noise": {"ss_ip_noise_gamma": "0.2", "ss_ip_noise_gamma_random_strength": "False"},
 }
