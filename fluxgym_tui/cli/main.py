@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "info": Command("Look and plan", "say what is in a LoRA or checkpoint, from its header alone"),
     "demo": Command("Train", "train the bundled example on its tiny base model"),
     "train": Command("Train", "train a LoRA from a folder of pictures or a spec"),
+    "resume": Command("Train", "go on with a run that ended, or make it longer"),
     "runs": Command("Watch", "list the runs and their state"),
     "follow": Command("Watch", "watch a run from any terminal"),
     "events": Command("Watch", "print the events of a run"),

@@ -45,6 +45,7 @@ class Progress:
             case events.EpochEvent():
                 self.epoch = event
             case events.PhaseEvent():
+                self.end = None  # a resumed run goes on behind it
                 return self._enter(event)
             case events.AttemptEvent():
                 self._seconds.clear()

@@ -35,6 +35,8 @@ class ChildCommand:
 class CommandPlan:
     """The children of attempt `attempt`, one after the other; `first_step` steps were made by earlier attempts.
 
+    `total` is the whole run's length where a resumed trainer would tell another.
+
     `lora` is the file name, in the output folder, that must be there and whole when the trainer is done; None for a run
     that trains nothing. Children after `train` do not decide whether the run succeeded.
     """
@@ -42,6 +44,7 @@ class CommandPlan:
     children: tuple[ChildCommand, ...]
     attempt: int = 1
     first_step: int = 0
+    total: int | None = None
     lora: str | None = None
 
 
@@ -82,6 +85,7 @@ def write_plan(run: RunDirectory, plan: CommandPlan) -> None:
             "schema": 1,
             "attempt": plan.attempt,
             "first_step": plan.first_step,
+            "total": plan.total,
             "lora": plan.lora,
             "children": children,
         },
@@ -109,6 +113,7 @@ def read_plan(run: RunDirectory) -> CommandPlan:
             children=tuple(_child(entry) for entry in data["children"]),
             attempt=int(data["attempt"]),
             first_step=int(data["first_step"]),
+            total=None if data.get("total") is None else int(data["total"]),
             lora=None if data["lora"] is None else str(data["lora"]),
         )
     except (KeyError, TypeError, ValueError) as error:

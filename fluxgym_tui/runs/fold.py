@@ -145,15 +145,18 @@ def save_fold(run: RunDirectory, fold: RunFold) -> None:
     write_json(run.state, fold.to_json())
 
 
-def event_after(event: RunEvent, *, first_step: int) -> RunEvent:
-    """`event` of a child that counts its steps from 0, counted over all attempts instead."""
-    if first_step == 0:
+def event_after(event: RunEvent, *, first_step: int, total: int | None = None) -> RunEvent:
+    """`event` of a child that counts its steps from 0, counted over all attempts instead.
+
+    `total` is the length of all attempts together; without one it is the child's own, counted on.
+    """
+    if first_step == 0 and total is None:
         return event
     changes: dict[str, int] = {}
     for name in ("step", "total") if isinstance(event, StepEvent) else ("step",):
         value = getattr(event, name, None)
         if isinstance(value, int):
-            changes[name] = value + first_step
+            changes[name] = value + first_step if name == "step" or total is None else total
     return replace(event, **changes) if changes else event
 
 

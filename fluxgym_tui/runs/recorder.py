@@ -16,10 +16,11 @@ _STATE_EVERY_S = 0.5
 class Recorder:
     """Appends to the journal and keeps its sum. Entries that the disk refuses wait here and are tried again."""
 
-    def __init__(self, run: RunDirectory, *, first_step: int) -> None:
+    def __init__(self, run: RunDirectory, *, first_step: int, total: int | None = None) -> None:
         """Open the journal of `run`, whose lock this process holds. OSError."""
         self._run = run
         self._first_step = first_step
+        self._total = total
         self._journal = JournalWriter(run.events)
         self._waiting: list[Entry] = []
         self._told = False
@@ -38,7 +39,11 @@ class Recorder:
         """
         return self._append(
             [
-                Entry(event_after(entry.event, first_step=self._first_step), entry.origin, entry.position)
+                Entry(
+                    event_after(entry.event, first_step=self._first_step, total=self._total),
+                    entry.origin,
+                    entry.position,
+                )
                 for entry in entries
                 if not isinstance(entry.event, (AttemptEvent, EndEvent))
             ]

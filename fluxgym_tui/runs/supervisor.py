@@ -136,7 +136,7 @@ async def _beat(lock: RunLock) -> None:
 
 async def _supervise(run: RunDirectory, lock: RunLock, patience: Patience, *, same_boot: bool) -> None:
     plan = read_plan(run)
-    recorder = Recorder(run, first_step=plan.first_step)
+    recorder = Recorder(run, first_step=plan.first_step, total=plan.total)
     if recorder.fold.ends >= plan.attempt:
         return
     task = asyncio.current_task()

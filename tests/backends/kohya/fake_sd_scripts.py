@@ -2,7 +2,7 @@
 
 The real ones need gigabytes of models; what is tested is everything around them. Called as accelerate is:
 `accelerate launch [its options] flux_train_network.py [options]`. FAKE_LOG names the recorded log,
-FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved.
+FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved, FAKE_STATE is the epoch of a state saved.
 """
 
 import gzip
@@ -31,7 +31,16 @@ def main() -> int:
             picture = output / "sample" / f"{name}_000012_{prompt:02d}_20261122214311_7.png"
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(_SMALLEST_PNG)
-        (output / f"{name}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(128))
+        lora = len(header).to_bytes(8, "little") + header + bytes(128)
+        (output / f"{name}.safetensors").write_bytes(lora)
+        if epoch := os.environ.get("FAKE_STATE"):
+            state = output / f"{name}-state"
+            state.mkdir(exist_ok=True)
+            for file in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):
+                (state / file).touch()
+            (state / "model.safetensors").write_bytes(lora)
+            # As sd-scripts writes it: the run's epoch, the process's own step.
+            (state / "train_state.json").write_text(json.dumps({"current_epoch": int(epoch), "current_step": 24}))
     return int(os.environ["FAKE_EXIT"])
 
 

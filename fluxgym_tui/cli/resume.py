@@ -1,0 +1,52 @@
+"""`resume RUN`: goes on with a run that was stopped, interrupted or failed, or makes a finished one longer."""
+
+import argparse
+
+from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.cli import diagnostics
+from fluxgym_tui.cli.launching import code_of, last_line, watch_to_end, workspace_option
+from fluxgym_tui.cli.output import Output
+from fluxgym_tui.cli.parser import CommandParser, add_json, add_run, whole_number
+from fluxgym_tui.cli.watch import files_made
+from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.runs.listing import find_run
+from fluxgym_tui.runs.resume import resume
+
+
+def configure(parser: CommandParser) -> None:
+    """Set the options of `resume`."""
+    parser.show(
+        description="Go on with a run from the newest state it saved (flags.save_state: true), to the end that was\n"
+        "planned or some epochs further. Steps, epochs and files are numbered on. The exit code is the run's.",
+        example="fluxgym-tui resume hrld-person\nfluxgym-tui resume hrld-person --epochs 4",
+    )
+    add_run(parser)
+    parser.add_argument(
+        "--epochs", type=whole_number(0), metavar="N", help="so many epochs more than were planned (default: none)"
+    )
+    parser.add_argument(
+        "--weights",
+        action="store_true",
+        help="go on from the newest LoRA, without a state: the optimiser begins afresh (kohya)",
+    )
+    parser.add_argument("--detach", action="store_true", help="start it and come back at once")
+    add_json(parser, lines=True)
+
+
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
+    """Start the next attempt and, unless detached, follow it to its end."""
+    found = find_run(workspace_of(args).root / "outputs", args.run)
+    resume(found, more_epochs=args.epochs, weights=args.weights, narrate=diagnostics.narrate)
+    option = workspace_option(args)
+    if args.detach:
+        if args.json:
+            out.json_line(last_line(found, None))
+        else:
+            out.line(f"{found.name} runs; fluxgym-tui follow {found.name}{option} watches it")
+        return ExitCode.OK
+    summary = watch_to_end(found, out, json=args.json, workspace_option=option)
+    if args.json:
+        out.json_line(last_line(found, summary))
+    elif summary is not None:
+        out.lines(files_made(found))
+    return code_of(summary)

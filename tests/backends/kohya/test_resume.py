@@ -1,0 +1,141 @@
+"""A run of sd-scripts that is resumed, twice: exactly the epochs asked for, numbered on, as one curve."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.events import CheckpointEvent, EndEvent, EpochEvent, SampleEvent, StepEvent
+from fluxgym_tui.base.files import read_json
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.commands import read_plan
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.follow import follow
+from fluxgym_tui.runs.launch import launch
+from fluxgym_tui.runs.resume import resume
+from fluxgym_tui.runs.state import read_state
+from tests.backends.kohya.test_run import gym, play, spec_in
+
+__all__ = ["gym"]  # a fixture
+
+
+def trained(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, state: int | None = 2) -> RunDirectory:
+    """A run of two epochs, twelve steps each, that has finished, with a state after epoch `state`."""
+    if state is not None:
+        monkeypatch.setenv("FAKE_STATE", str(state))
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    run = launch(spec_in(workspace), workspace=workspace)
+    list(follow(run))
+    return run
+
+
+def options(run: RunDirectory) -> dict[str, str]:
+    """The trainer's options in the newest attempt."""
+    argv = read_plan(run).children[-1].argv
+    given = {word: argv[at + 1] for at, word in enumerate(argv[:-1]) if word.startswith("--")}
+    assert len([word for word in argv if word == "--max_train_epochs"]) == 1
+    return given
+
+
+def test_resumed_twice_it_trains_just_the_epochs_asked_for(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(gym, monkeypatch)
+    for more, first, last in ((2, 3, 4), (2, 5, 6)):
+        monkeypatch.setenv("FAKE_STATE", str(last))
+        play(monkeypatch, "state_resume_pipe", status=0, lora=True)  # its bar ends at 24/48, as bars of a resume do
+        resume(run, more_epochs=more)
+        given = options(run)
+        assert given["--initial_epoch"] == str(first)
+        assert given["--max_train_epochs"] == str(last)
+        assert given["--resume"] == str(run.output_dir / "hrld-person-state")
+        list(follow(run))
+    events = list(follow(run))
+    told = [event for event in events if isinstance(event, StepEvent)]
+    assert [event.step for event in told] == list(range(1, 73))
+    assert {event.total for event in told[:24]} == {24}
+    assert {event.total for event in told[24:48]} == {48}
+    assert {event.total for event in told[48:]} == {72}
+    state = read_state(run)
+    assert (state.state, state.step, state.total, state.attempt) == ("finished", 72, 72, 3)
+    assert [event.step for event in events if isinstance(event, CheckpointEvent)] == [12, 24, 36, 48, 60, 72]
+    assert [event.epoch for event in events if isinstance(event, EpochEvent)][:4] == [1, 2, 3, 4]
+    assert [event.step for event in events if isinstance(event, SampleEvent)][:2] == [12, 12]
+    assert len([event for event in events if isinstance(event, EndEvent)]) == 3
+    # The ends before stay, under the names that sd-scripts would have given them.
+    assert {path.name for path in run.output_dir.glob("*.safetensors")} == {
+        "hrld-person-000002.safetensors",
+        "hrld-person-000004.safetensors",
+        "hrld-person.safetensors",
+    }
+    facts = read_json(run.manifest)
+    assert (facts["epochs"], facts["total_steps"]) == (6, 72)
+    assert [(one["step"], one["epoch"], one["total_steps"]) for one in facts["resumed"]] == [(24, 2, 48), (48, 4, 72)]
+    assert "--initial_epoch 5" in (run.output_dir / "train.sh").read_text(encoding="utf-8")
+
+
+def test_a_stopped_run_goes_on_to_its_planned_end(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "int_sigint_pipe", status=1, lora=False)
+    run = launch(spec_in(gym, max_train_epochs=4), workspace=gym)
+    list(follow(run))
+    whole_state(run.output_dir / "hrld-person-000002-state", epoch=2)
+    torn = run.output_dir / "hrld-person-000003-state"
+    whole_state(torn, epoch=3)
+    (torn / "random_states_0.pkl").unlink()
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    resume(run)
+    assert options(run)["--resume"].endswith("-000002-state")
+    assert (options(run)["--initial_epoch"], options(run)["--max_train_epochs"]) == ("3", "4")
+    events = list(follow(run))
+    assert read_state(run).state == "finished"
+    assert [event.step for event in events if isinstance(event, StepEvent)][-24:] == list(range(25, 49))
+
+
+def test_from_weights_where_no_state_was_saved(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(gym, monkeypatch, state=None)
+    with pytest.raises(FluxgymError, match="left no whole state") as caught:
+        resume(run, more_epochs=2)
+    assert caught.value.code is ExitCode.NOT_FOUND
+    assert "--weights" in str(caught.value.hint)
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    resume(run, more_epochs=2, weights=True)
+    given = options(run)
+    assert given["--network_weights"] == str(run.output_dir / "hrld-person.safetensors")
+    assert given["--initial_epoch"] == "3"
+    assert "--resume" not in given
+    list(follow(run))
+    assert read_state(run).step == 48
+
+
+def test_what_cannot_be_resumed_says_why(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(gym, monkeypatch)
+    with pytest.raises(FluxgymError, match="has finished") as caught:
+        resume(run)
+    assert "--epochs" in str(caught.value.hint)
+    with pytest.raises(FluxgymError, match="nothing left to train"):
+        resume(run, more_epochs=0)
+    assert read_state(run).attempt == 1
+
+
+def test_checkpoints_by_steps_are_not_overwritten(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STATE", "2")
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    run = launch(spec_in(gym, save_every_n_steps=5, save_every_n_epochs=None), workspace=gym)
+    list(follow(run))
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    said: list[str] = []
+    resume(run, more_epochs=2, narrate=said.append)
+    assert "--save_every_n_steps" not in options(run)
+    assert options(run)["--save_every_n_epochs"] == "1"
+    assert "by epochs" in said[0]
+    list(follow(run))
+
+
+def whole_state(folder: Path, *, epoch: int) -> None:
+    """A state as accelerate leaves it, by its files."""
+    folder.mkdir()
+    for file in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl"):
+        (folder / file).touch()
+    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    facts = {"current_epoch": epoch, "current_step": 12}
+    (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
