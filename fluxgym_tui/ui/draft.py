@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.config.values import Plain
 from fluxgym_tui.ui.draft_fields import FIELD, FIELDS, HEIGHT, NAME, PATH, PROMPTS, TRIGGER, WIDTH
+from fluxgym_tui.ui.draft_writer import DraftWriter
 
 if TYPE_CHECKING:  # pydantic comes with these: the first screen is painted without it
     from fluxgym_tui.checks.preflight import Preflight
@@ -42,7 +43,8 @@ class Draft:
 
     `values` are the fields as typed; `spec` is what they come to, None while `errors` (by field) or `problem` stand
     against it. `ready` is the preflight of `surveyed`, a spec before; `version` grows with each change. `pace` is
-    seconds a step of a like run, and that run's name; `held` why the spec's file is not written.
+    seconds a step of a like run, and that run's name; `held` why the spec's file is not written; `generation` counts
+    the drafts that were opened.
     """
 
     base: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Draft:
     starting: bool = False
     version: int = 0
     saved_version: int = 0
+    generation: int = 0
+    writer: DraftWriter = field(default_factory=DraftWriter)
     _undo: list[tuple[str, dict[str, Value]]] = field(default_factory=list)
 
     def take(self, opened: OpenedDraft) -> None:
@@ -72,6 +76,7 @@ class Draft:
         self.base, self.values = opened.base, dict(opened.values)
         self.file, self.mtime_ns, self.held, self.opened = opened.file, opened.mtime_ns, "", True
         self.ready, self.ready_problem, self.surveyed = None, "", None
+        self.generation += 1
         self._undo.clear()
         self._changed()
         self.saved_version = -1 if opened.fresh else self.version

@@ -17,12 +17,16 @@ from fluxgym_tui.ui.draft_files import SavedDraft
 
 @dataclass
 class DraftOpened(Message):
-    """A draft to work on, with what a form needs: the values of a new spec, and the choices of fields by key."""
+    """A draft to work on, with what a form needs: the values of a new spec, and the choices of fields by key.
+
+    `asked` tells the draft of a folder that the user chose from the one that the app begins with.
+    """
 
     opened: OpenedDraft
     defaults: Mapping[str, Value]
     choices: Mapping[str, tuple[str, ...]]
     error: FluxgymError | None = None
+    asked: bool = False
 
 
 @dataclass
@@ -47,8 +51,9 @@ class Surveyed(Message):
 
 @dataclass
 class DraftSaved(Message):
-    """The draft is kept; or not, and `error` says why."""
+    """The draft of that generation is kept; or not, and `error` says why."""
 
+    generation: int
     saved: SavedDraft | None
     error: FluxgymError | None = None
 

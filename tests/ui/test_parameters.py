@@ -11,7 +11,10 @@ from textual.widgets import Input
 from fluxgym_tui.config.specfile import load_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.draft import Draft
 from fluxgym_tui.ui.draft_fields import NAME, PROMPTS, TRIGGER
+from fluxgym_tui.ui.draft_files import SavedDraft, new_draft
+from fluxgym_tui.ui.draft_writer import DraftWriter
 from tests.ui.waiting import until
 
 
@@ -122,3 +125,21 @@ async def test_comments_of_an_opened_spec_survive(workspace: Workspace, photos: 
         await until(pilot, lambda: "max_train_epochs" in path.read_text(encoding="utf-8"), what="the file")
     assert path.read_text(encoding="utf-8").startswith("name: Mine  # of the sea\n")
     assert load_spec(path).training.max_train_epochs == 3
+
+
+def test_saves_in_a_row_know_what_the_one_before_wrote(workspace: Workspace, photos: Path) -> None:
+    draft, writer = Draft(), DraftWriter()
+    draft.take(new_draft(photos))
+
+    def save(version: int, epochs: str) -> SavedDraft | None:
+        draft.set("training.max_train_epochs", epochs)
+        arguments = {"workspace": workspace, "version": version, "base": draft.base, "values": dict(draft.values),
+                     "file": None, "mtime_ns": None, "spec": draft.spec, "settled": True}  # fmt: skip
+        return writer.save(generation=1, arguments=arguments)
+
+    first, second = save(1, "2"), save(3, "3")
+    assert first is not None
+    assert second is not None
+    assert (first.held, second.held) == ("", "")
+    assert save(2, "4") is None, "an older version never lands on a newer one"
+    assert load_spec(workspace.configs / "hrld.yaml").training.max_train_epochs == 3

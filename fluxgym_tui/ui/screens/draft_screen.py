@@ -123,10 +123,13 @@ class DraftScreen(WorkScreen):
         except FluxgymError as problem:
             error, models = problem, ()
         choices = {"base_model": models, "training.vram": VRAM_KEYS}
-        self.post_message(DraftOpened(opened, draft_files.blank_values(), choices, error))
+        asked = path is not None
+        self.post_message(DraftOpened(opened, draft_files.blank_values(), choices, error, asked))
 
     def on_draft_opened(self, message: "DraftOpened") -> None:
-        """Begin with the draft."""
+        """Begin with the draft; the one to begin with is taken once, however many screens asked for it."""
+        if self.draft.opened and not message.asked:
+            return
         if message.error is not None:
             self.fluxgym.tell_error(message.error)
         self.draft.choices, self.draft.defaults = dict(message.choices), dict(message.defaults)
@@ -183,10 +186,10 @@ class DraftScreen(WorkScreen):
     def on_folder_scanned(self, message: "FolderScanned") -> None:
         """Take note of what lies in the folder."""
         self.draft.scan_problem = message.problem
-        self.draft.ready, self.draft.surveyed = None, None
+        self.draft.surveyed = None  # the old plan is shown until the new one is there
         if message.result is None:
             self.draft.scans.pop(message.folder, None)
-            self.draft.ready_problem = message.problem
+            self.draft.ready, self.draft.ready_problem = None, message.problem
         else:
             self.draft.scans = {message.folder: message.result}
         self._show_everywhere()
@@ -205,7 +208,7 @@ class DraftScreen(WorkScreen):
     def save(self, *, replace: bool = False) -> None:
         """Keep the draft, in a thread."""
         if self.draft.opened and self.draft.has_folder:
-            self._save(self._save_arguments(replace=replace))
+            self._save(self.draft.generation, self._save_arguments(replace=replace))
 
     def _save_arguments(self, *, replace: bool = False) -> dict[str, Any]:
         draft = self.draft
@@ -222,24 +225,27 @@ class DraftScreen(WorkScreen):
         }
 
     def _save_now_here(self) -> None:
-        from fluxgym_tui.ui.draft_files import save_draft
-
         if not (self.draft.opened and self.draft.has_folder) or self.draft.version == self.draft.saved_version:
             return
         try:
-            self._take_saved(save_draft(**{**self._save_arguments(), "settled": True}))
+            saved = self.draft.writer.save(
+                generation=self.draft.generation, arguments={**self._save_arguments(), "settled": True}
+            )
+            if saved is not None:
+                self._take_saved(saved)
         except FluxgymError as error:
             self.fluxgym.tell_error(error)
 
     @work(thread=True, exclusive=True, group="save", exit_on_error=False)
-    def _save(self, arguments: dict[str, Any]) -> None:
-        from fluxgym_tui.ui.draft_files import save_draft
+    def _save(self, generation: int, arguments: dict[str, Any]) -> None:
         from fluxgym_tui.ui.draft_messages import DraftSaved
 
         try:
-            self.post_message(DraftSaved(save_draft(**arguments)))
+            self.post_message(
+                DraftSaved(generation, self.draft.writer.save(generation=generation, arguments=arguments))
+            )
         except FluxgymError as error:
-            self.post_message(DraftSaved(None, error))
+            self.post_message(DraftSaved(generation, None, error))
 
     def on_draft_saved(self, message: "DraftSaved") -> None:
         """Take note of where the draft is kept."""
@@ -247,8 +253,9 @@ class DraftScreen(WorkScreen):
             if message.error is not None:
                 self.fluxgym.tell_error(message.error)
             return
-        self._take_saved(message.saved)
-        self._show_everywhere()
+        if message.generation == self.draft.generation:
+            self._take_saved(message.saved)
+            self._show_everywhere()
 
     def _take_saved(self, saved: "SavedDraft") -> None:
         self.draft.file, self.draft.mtime_ns = saved.file, saved.mtime_ns
