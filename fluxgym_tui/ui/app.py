@@ -297,10 +297,14 @@ class FluxgymApp(App[None]):
             yield SystemCommand(
                 f"show: {entry.title}", f"The screen {entry.title} (key {entry.digit}).", partial(self.show, entry.name)
             )
+        told: set[str] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
+            if binding.id in told:  # another key of the same action
+                continue
             if binding.id is None or "." not in binding.id or binding.id.startswith("screen.") or not active.enabled:
                 continue
+            told.add(binding.id)
             area = binding.id.partition(".")[0]
             yield SystemCommand(
                 f"{area}: {binding.description}",

@@ -62,9 +62,10 @@ class SampleTable:
 
 
 def read_prompts(folder: Path) -> list[str]:
-    """The prompts of a run, by index, as sample_prompts.txt has them; empty where there are none."""
+    """The words of a run's prompts, by index, without kohya's flags (`--w 512`); empty where there are none."""
     try:
         text = (folder / "sample_prompts.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line.strip() for line in text.splitlines()]
+    return [line.partition(" --")[0].strip() for line in lines if line and not line.startswith("#")]

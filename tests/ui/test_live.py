@@ -132,7 +132,7 @@ async def test_the_chart_zooms_and_keeps_the_newest_in_sight(workspace: Workspac
     app = FluxgymApp(workspace=workspace, screen="live", run=run)
     async with app.run_test(size=(100, 30)) as pilot:
         chart = app.screen.query_one(LossChart)
-        await until(pilot, lambda: len(live(app).history.curve) == 200, what="the steps")
+        await until(pilot, lambda: chart.lines and len(chart.lines[0].curve) == 200, what="the curve")
         chart.focus()
         await pilot.press("plus")
         assert chart.render_line(chart.size.height - 1).text.split()[-1] == "200"

@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from textual.worker import Worker, get_current_worker
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.events import SampleEvent
 from fluxgym_tui.base.text import count, terminal_safe
 from fluxgym_tui.machine.gpu import Gpu, gpus
 from fluxgym_tui.runs.control import request_stop
@@ -30,6 +31,7 @@ from fluxgym_tui.ui.screens.runs import ask_to_stop
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.log_view import LogView
 from fluxgym_tui.ui.widgets.loss_chart import Line, LossChart
+from fluxgym_tui.ui.widgets.picture import Picture
 
 MACHINE_S = 2.0
 POLL_S = 0.25
@@ -82,6 +84,7 @@ class LiveScreen(WorkScreen):
         self._disk_free: int | None = None
         self._dirty = True
         self._log_chosen = False
+        self._sample_shown: SampleEvent | None = None
         self._clock = 0
 
     def compose_body(self) -> ComposeResult:
@@ -95,6 +98,7 @@ class LiveScreen(WorkScreen):
                     yield LogView()
                     yield Input(placeholder="search the log, enter finds", id="search", compact=True)
                 with VerticalScroll(id="facts"):
+                    yield Picture(colour=self.fluxgym.in_colour)
                     yield Static("", id="facts-text")
 
     def on_mount(self) -> None:
@@ -122,7 +126,7 @@ class LiveScreen(WorkScreen):
         """Follow `run` from its first event."""
         self.run_dir = run
         self.history, self.summary = RunHistory(), None
-        self._log_chosen, self._dirty = False, True
+        self._log_chosen, self._dirty, self._sample_shown = False, True, None
         self.query_one(LogView).close()
         self.query_one(LossChart).action_whole()
         self.query_one("#empty").display = False
@@ -213,9 +217,21 @@ class LiveScreen(WorkScreen):
             checkpoints=[event.step for event in history.checkpoints if event.step is not None],
             title=name,
         )
+        self._show_newest_sample()
         self.query_one("#facts-text", Static).update(run_words.facts(self.summary, history))
         self._choose_log()
         self.tell_log()
+
+    def _show_newest_sample(self) -> None:
+        """The picture drawn last, on top of the facts; nothing where none was drawn."""
+        picture = self.query_one(Picture)
+        picture.display = bool(self.history.samples)
+        if self.history.samples and self.run_dir is not None:
+            newest = self.history.samples[-1]
+            if newest is not self._sample_shown:
+                self._sample_shown = newest
+                path = self.run_dir.output_dir / newest.path
+                picture.show(path if path.exists() else self.run_dir.samples / path.name)
 
     def _status(self) -> Content:
         assert self.summary is not None

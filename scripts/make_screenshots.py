@@ -1,0 +1,49 @@
+"""docs/screenshots/*.svg: the app's own pictures of itself, from a workspace in which the demo has run.
+
+`python scripts/make_screenshots.py WORKSPACE`, where `fluxgym-tui demo --workspace WORKSPACE` has finished.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from fluxgym_tui.config.resources import bundled
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.listing import run_directories
+from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.screens import SCREENS
+
+TARGET = Path(__file__).parents[1] / "docs/screenshots"
+SIZES = ((120, 40), (80, 24))
+_SETTLED_S = 3.0  # scans, pictures and plans come from threads
+
+
+async def take(workspace: Workspace) -> None:
+    """A picture of every screen in both sizes, and of the samples large."""
+    runs = run_directories(workspace.outputs)
+    if not runs:
+        raise SystemExit(f"no run in {workspace.outputs}; first: fluxgym-tui demo --workspace {workspace.root}")
+    for entry in SCREENS:
+        for size in SIZES:
+            app = FluxgymApp(
+                workspace=workspace, screen=entry.name, run=runs[0], open_path=bundled("examples/demo.yaml")
+            )
+            async with app.run_test(size=size) as pilot:
+                await pilot.pause(_SETTLED_S)
+                _save(pilot, f"{entry.name}-{size[0]}x{size[1]}")
+                if entry.name == "samples" and size == SIZES[0]:
+                    await pilot.press("b")
+                    await pilot.pause(_SETTLED_S)
+                    _save(pilot, "samples-beside-base")
+
+
+def _save(pilot: Pilot[None], name: str) -> None:
+    TARGET.mkdir(parents=True, exist_ok=True)
+    pilot.app.save_screenshot(f"{name}.svg", path=str(TARGET))
+    sys.stdout.write(f"wrote {TARGET / name}.svg\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(take(Workspace(Path(sys.argv[1]).absolute())))
