@@ -36,6 +36,7 @@ _HARMLESS = (
     "cache_latents_to_diskisenabled",
     "noregularizationimages",
     "min_bucket_resoandmax_bucket_resoareignored",  # with bucket_no_upscale, as the plan has it
+    "stepsfromthestateisignored",  # in a resume, where we say the epoch
 )
 _WARNINGS: tuple[tuple[str, str, str | None], ...] = (
     ("ignoresubset", "subset_ignored", "Put pictures into that folder, or take it out of the dataset."),

@@ -223,6 +223,18 @@ def test_warnings_worth_telling_are_told_once_with_their_place() -> None:
     assert len([event for event in read(record * 5) if isinstance(event, WarningEvent)]) == 1
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "min_bucket_reso and max_bucket_reso are ignored if bucket_no_upscale is set, because",
+        "steps from the state is ignored because initial_step is specified / initial_stepが指定されているため",
+    ],
+)
+def test_warnings_that_ask_nothing_are_left_out(message: str) -> None:
+    record = f"2026-11-22 21:42:54 WARNING  {message}  train_network.py:1236\nnext\n"
+    assert read(record.encode()) == [PhaseEvent(time=0, name="prepare")]
+
+
 def bar(step: int, total: int, mean: str | None, *, rest: str = "00:01<00:05,  3.53it/s") -> bytes:
     inner = rest if mean is None else f"{rest}, avr_loss={mean}"
     return f"\rsteps: {100 * step // total:3d}%|█▉        | {step}/{total} [{inner}]".encode()
