@@ -179,7 +179,30 @@ def _read(arguments: Sequence[str]) -> tuple[dict[str, FlagResult], list[FlagPro
             values[flag.name] = value
         except _Wrong as wrong:
             problems.append(FlagProblem(written, wrong.message, wrong.fix))
-    return values, problems
+    return values, problems + _lacking_each_other(values)
+
+
+def _lacking_each_other(values: Mapping[str, FlagResult]) -> list[FlagProblem]:
+    """What is wrong only because of what else is given, or is not."""
+    problems = []
+    loss_type = values.get("loss_type")
+    if loss_type in ("huber", "smooth_l1") and "huber_schedule" not in values:
+        problems.append(
+            FlagProblem(
+                "--loss_type",
+                f"{loss_type} needs --huber_schedule: its default is snr, which FLUX has not",
+                "Add --huber_schedule constant (or exponential).",
+            )
+        )
+    if values.get("ip_noise_gamma_random_strength") and not values.get("ip_noise_gamma"):
+        problems.append(
+            FlagProblem(
+                "--ip_noise_gamma_random_strength",
+                "it has no effect without --ip_noise_gamma",
+                "Add --ip_noise_gamma 0.1, or leave it out.",
+            )
+        )
+    return problems
 
 
 def _split(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

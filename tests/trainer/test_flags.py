@@ -61,7 +61,7 @@ def test_every_accepted_switch_is_taken() -> None:
     switches = [
         f"--{f.name}" for f in FLAGS.values() if f.read is None and f.status in (Status.HONOURED, Status.ALWAYS)
     ]
-    assert check(switches) == []
+    assert check([*switches, "--ip_noise_gamma", "0.1"]) == []
 
 
 def test_defaults_and_values() -> None:
@@ -89,6 +89,9 @@ def test_defaults_and_values() -> None:
         (["--seed", "1", "--seed", "2"], "given twice"),
         (["--sdpa", "yes"], "takes no value"),
         (["--seed"], "takes one value"),
+        (["--loss_type", "huber"], "needs --huber_schedule"),
+        (["--loss_type", "smooth_l1", "--huber_c", "0.2"], "Add --huber_schedule constant"),
+        (["--ip_noise_gamma_random_strength"], "no effect without --ip_noise_gamma"),
         (["--loss_type", "l3"], "It knows l2, l1, huber"),
         (["--huber_schedule", "snr"], "It knows constant, exponential"),
         (["--optimizer_type", "DAdaptAdam"], "It knows AdamW, Adafactor"),
