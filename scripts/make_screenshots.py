@@ -6,6 +6,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from shutil import copyfile, copytree
 
 from textual.pilot import Pilot
 
@@ -25,11 +26,13 @@ async def take(workspace: Workspace) -> None:
     runs = run_directories(workspace.outputs)
     if not runs:
         raise SystemExit(f"no run in {workspace.outputs}; first: fluxgym-tui demo --workspace {workspace.root}")
+    # Copies: the pages must not show where this checkout lies.
+    copytree(bundled("examples/photos"), workspace.root / "photos", dirs_exist_ok=True)
+    spec = workspace.root / "demo.yaml"
+    copyfile(bundled("examples/demo.yaml"), spec)
     for entry in SCREENS:
         for size in SIZES:
-            app = FluxgymApp(
-                workspace=workspace, screen=entry.name, run=runs[0], open_path=bundled("examples/demo.yaml")
-            )
+            app = FluxgymApp(workspace=workspace, screen=entry.name, run=runs[0], open_path=spec)
             async with app.run_test(size=size) as pilot:
                 await pilot.pause(_SETTLED_S)
                 _save(pilot, f"{entry.name}-{size[0]}x{size[1]}")

@@ -1,41 +1,57 @@
-"""The whole way in the app: an empty workspace, the example, start, and a run that finishes; nothing is faked."""
+"""The whole way: an empty workspace, a spec, ctrl+r, and a finished LoRA, with the real supervisor and trainer."""
 
-from textual.widgets import Input
+import os
+import signal
 
+from PIL import Image
+from textual.widgets import Static
+
+from fluxgym_tui.base.files import write_atomic
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.config.workspace import Workspace
-from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.follow import follow
-from fluxgym_tui.runs.listing import list_runs
-from fluxgym_tui.runs.state import RunState
+from fluxgym_tui.runs.listing import run_directories
+from fluxgym_tui.runs.lock import holder_of
 from fluxgym_tui.ui.app import FluxgymApp
-from fluxgym_tui.ui.screens.dataset import DatasetScreen
+from fluxgym_tui.ui.opening import first_screen
 from fluxgym_tui.ui.screens.live import LiveScreen
+from fluxgym_tui.ui.widgets.run_list import RunList
 from tests.ui.waiting import until
 
+SPEC = """\
+name: Journey
+trigger: hrld person
+base_model: tiny-flux
+backend: builtin
+dataset: {path: photos, resolution: [64, 64], num_repeats: 1}
+training: {vram: cpu, max_train_steps: 2, network_dim: 2}
+"""
 
-async def test_from_nothing_to_a_lora(workspace: Workspace) -> None:
-    app = FluxgymApp(workspace=workspace, screen="dataset")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.draft.opened, what="the empty workspace")
-        await pilot.press("d")
-        screen = app.screen
-        assert isinstance(screen, DatasetScreen)
-        await until(pilot, lambda: len(screen.rows) == 10, what="the photographs")
-        await pilot.press("2")
-        await until(pilot, lambda: app.screen.query("#field-name Input"), what="the form")
-        for key, value in (("dataset-num_repeats", "1"), ("training-max_train_epochs", "1")):
-            app.screen.query_one(f"#field-{key} Input", Input).value = value
-        app.draft.set("samples.prompts", "")
-        app.draft.extra_args = ""
-        await until(pilot, lambda: app.draft.planned, what="the plan")
-        await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen), what="the run on the Live screen")
-        assert (workspace.configs / "demo.yaml").is_file()
-    (begun,) = list_runs(workspace.outputs)
-    for _ in follow(RunDirectory(begun.path)):
-        pass  # the app is closed, and the run goes on to its end
-    (run,) = list_runs(workspace.outputs)
-    assert (run.state, run.reason) == (RunState.FINISHED, None)
-    assert run.lora is not None
-    assert read_header(run.lora).tensors
+
+async def test_from_an_empty_workspace_to_a_finished_lora(workspace: Workspace) -> None:
+    photos = workspace.root / "photos"
+    photos.mkdir()
+    for number in range(2):
+        Image.new("RGB", (64, 64), (number * 200, 80, 120)).save(photos / f"{number}.png")
+    spec = workspace.root / "journey.yaml"
+    write_atomic(spec, SPEC)
+    screen, run = first_screen(workspace, path=spec, run=None)
+    app = FluxgymApp(workspace=workspace, screen=screen, open_path=spec, run=run)
+    try:
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: app.draft.ready is not None, what="the plan")
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda: isinstance(app.screen, LiveScreen), what="the run to start")
+            status = app.screen.query_one("#status", Static)
+            await until(pilot, lambda: "✓ finished" in str(status.render()), what="the LoRA", patience_s=240.0)
+            assert "2/2" in str(status.render())
+            await pilot.press("8")
+            await until(pilot, lambda: app.screen.query_one(RunList).runs, what="the list")
+            summary = app.screen.query_one(RunList).runs[0]
+        assert (summary.state, summary.step) == ("finished", 2)
+        assert summary.lora is not None
+        assert len(read_header(summary.lora).tensors) > 0
+    finally:
+        for left in run_directories(workspace.outputs):
+            supervisor = holder_of(left.lock)
+            if supervisor is not None:
+                os.kill(supervisor.pid, signal.SIGTERM)
