@@ -6,17 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode
-from fluxgym_tui.base.files import read_json
+from fluxgym_tui.base.events import ProblemEvent
+from fluxgym_tui.base.files import read_json, write_atomic
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.watch import exit_code, watch
+from fluxgym_tui.config.smaller import smaller_spec
 from fluxgym_tui.config.spec import TrainSpec
+from fluxgym_tui.config.specfile import dump_spec, load_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.journal import read_entries
 from fluxgym_tui.runs.launch import launch
-from fluxgym_tui.runs.state import RunSummary, read_state
+from fluxgym_tui.runs.state import RunState, RunSummary, read_state
 
 # Shows a run in the app until the user leaves that; set by `__main__` on a terminal, which alone knows both programs.
 show_run: Callable[[RunDirectory, Workspace], object] | None = None
@@ -56,7 +60,26 @@ def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option
         out.flush()
         _tell_it_goes_on(run, workspace_option)
         return None
-    return read_state(run)
+    summary = read_state(run)
+    if summary.state is RunState.FAILED:
+        _offer_smaller(run, workspace_option)
+    return summary
+
+
+def _offer_smaller(run: RunDirectory, workspace_option: str) -> None:
+    """Where the GPU's memory was too small, write the spec of the next smaller recipe and name the command."""
+    problems = [entry.event for entry, _ in read_entries(run.events) if isinstance(entry.event, ProblemEvent)]
+    if not problems or problems[-1].code != "out_of_memory" or not run.spec.is_file():
+        return
+    smaller = smaller_spec(load_spec(run.spec))
+    if smaller is None:
+        return
+    path = run.output_dir / f"{run.name}-{smaller.training.vram}.yaml"
+    write_atomic(path, dump_spec(smaller))
+    diagnostics.narrate(
+        f"The same training by the recipe {smaller.training.vram}:\n"
+        f"fluxgym-tui train {shlex.quote(str(path))}{workspace_option}"
+    )
 
 
 def watch_in_app(run: RunDirectory, workspace: Workspace, *, workspace_option: str) -> RunSummary | None:

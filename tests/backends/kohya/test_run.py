@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent, StepEvent
 from fluxgym_tui.checks.preflight import preflight
+from fluxgym_tui.cli.main import main
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec, load_spec
 from fluxgym_tui.config.workspace import Workspace
@@ -112,6 +113,20 @@ def test_a_failure_ends_the_run_with_its_cause(gym: Workspace, monkeypatch: pyte
     assert (state.state, state.step, state.lora) == ("failed", 11, None)
     assert [event.code for event in events if isinstance(event, ProblemEvent)] == ["out_of_memory"]
     assert "GPU ran out of memory" in str(state.reason)
+
+
+def test_out_of_memory_offers_the_next_smaller_recipe(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(monkeypatch, "fail_oom_simulated_pipe", status=1, lora=False)
+    photos = str(gym.root / "photos")
+    wanted = ["--name", "x", "--backend", "kohya", "--vram", "24G", "--workspace", str(gym.root)]
+    assert main(["train", photos, *wanted]) == ExitCode.FAILED
+    path = gym.root / "outputs/x/x-16G.yaml"
+    assert f"fluxgym-tui train {path} --workspace {gym.root}" in capsys.readouterr().err
+    offered = load_spec(path)
+    assert (offered.training.vram, offered.training.optimizer_type) == ("16G", None)
+    assert not preflight(offered, workspace=gym).errors
 
 
 def test_status_0_without_a_lora_is_no_success(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
