@@ -15,6 +15,7 @@ from fluxgym_tui.ui.draft import Draft
 from fluxgym_tui.ui.draft_fields import NAME, PROMPTS, TRIGGER
 from fluxgym_tui.ui.draft_files import SavedDraft, new_draft
 from fluxgym_tui.ui.draft_writer import DraftWriter
+from fluxgym_tui.ui.widgets.form import Choice, FieldRow
 from tests.ui.waiting import until
 
 
@@ -143,3 +144,18 @@ def test_saves_in_a_row_know_what_the_one_before_wrote(workspace: Workspace, pho
     assert (first.held, second.held) == ("", "")
     assert save(2, "4") is None, "an older version never lands on a newer one"
     assert load_spec(workspace.configs / "hrld.yaml").training.max_train_epochs == 3
+
+
+async def test_up_and_down_walk_through_the_form(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="parameters", open_path=photos)
+    async with app.run_test() as pilot:
+        await opened(pilot, app)
+        walked = []
+        for _ in range(5):
+            await pilot.press("down")
+            row = app.focused.parent if app.focused is not None else None
+            assert isinstance(row, FieldRow)
+            walked.append(row.field.label)
+        assert walked == ["name", "trigger", "base model", "VRAM recipe", "repeats"]
+        await pilot.press("up")
+        assert isinstance(app.focused, Choice)

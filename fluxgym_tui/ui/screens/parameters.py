@@ -5,7 +5,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -17,7 +17,7 @@ from fluxgym_tui.ui.draft_fields import FIELD, FIELDS, HEIGHT, NAME, WIDTH, Fiel
 from fluxgym_tui.ui.draft_words import totals, totals_in_short
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen, draft_actions
 from fluxgym_tui.ui.theme import MUTED
-from fluxgym_tui.ui.widgets.form import FieldRow
+from fluxgym_tui.ui.widgets.form import FieldRow, Form
 
 EMPTY = """\
 No folder of pictures is chosen yet.
@@ -58,7 +58,7 @@ class ParametersScreen(DraftScreen):
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="middle"):
-            with VerticalScroll(id="form", can_focus=False):
+            with Form(id="form", can_focus=False):
                 yield Static("", id="empty", markup=False)
                 yield Vertical(id="first")
                 yield Static("", id="fold")

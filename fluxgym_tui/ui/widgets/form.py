@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -16,6 +16,10 @@ from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.draft import Value
 from fluxgym_tui.ui.draft_fields import Field
 from fluxgym_tui.ui.theme import MUTED
+
+
+class Form(VerticalScroll, inherit_bindings=False):
+    """Scrolls with the focus; up and down are the fields' own."""
 
 
 class Choice(Select[str], inherit_bindings=False):
@@ -57,7 +61,7 @@ class FieldRow(Horizontal):
     DEFAULT_CSS = """
     FieldRow { height: 1; }
     FieldRow.-lines { height: 4; }
-    FieldRow .label { width: 20; padding: 0 1; color: $foreground; }
+    FieldRow .label { width: 22; padding: 0 1; color: $foreground; }
     FieldRow .note { width: 1fr; padding: 0 1; color: $foreground 60%; }
     FieldRow Input, FieldRow Select, FieldRow TextArea { width: 30; }
     FieldRow .wide-input { width: 44; }

@@ -22,7 +22,7 @@ class LineList(ScrollView, can_focus=True):
     """Shows `count` rows as `draw` gives them."""
 
     HELP_TITLE = "The list"
-    DEFAULT_CSS = "LineList { height: 1fr; }"
+    DEFAULT_CSS = "LineList { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "next row", show=False),
         Binding("up,k", "move(-1)", "row before", show=False),
