@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-faults check format docs bench wheel clean
+.PHONY: help demo test test-faults check format docs bench screenshots wheel clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -45,6 +45,11 @@ docs: $(VENV)/dev.stamp ## Write the generated pages of docs/
 
 bench: $(VENV)/dev.stamp ## Measure the speed budgets and write docs/performance.md
 	@$(BIN)/python scripts/bench.py $(BENCH_ARGS)
+
+SHOTS ?= /tmp/fluxgym
+screenshots: $(VENV)/dev.stamp ## Run the demo and write docs/screenshots/ from the app itself
+	@$(BIN)/fluxgym-tui demo --plain --workspace $(SHOTS)
+	@$(BIN)/python scripts/make_screenshots.py $(SHOTS)
 
 wheel: $(VENV)/dev.stamp ## Build the wheel and the source archive into dist/
 	@$(BIN)/python -m build --outdir dist .
