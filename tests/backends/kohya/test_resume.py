@@ -8,6 +8,7 @@ import pytest
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import CheckpointEvent, EndEvent, EpochEvent, SampleEvent, StepEvent
 from fluxgym_tui.base.files import read_json
+from fluxgym_tui.cli.main import main
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.commands import read_plan
 from fluxgym_tui.runs.directory import RunDirectory
@@ -128,6 +129,23 @@ def test_checkpoints_by_steps_are_not_overwritten(gym: Workspace, monkeypatch: p
     assert options(run)["--save_every_n_epochs"] == "1"
     assert "by epochs" in said[0]
     list(follow(run))
+
+
+def test_the_command_resumes_and_watches(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(gym, monkeypatch)
+    where = ["--workspace", str(gym.root)]
+    assert main(["resume", run.name, *where]) == ExitCode.USAGE
+    assert "--epochs 4" in capsys.readouterr().err
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    assert main(["resume", run.name, "--epochs", "2", "--json", *where]) == ExitCode.OK
+    said = capsys.readouterr()
+    assert "goes on from hrld-person-state, step 24: 24 steps to 48" in said.err
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["step"] for line in lines if line.get("kind") == "step"] == list(range(1, 49))
+    lora = str(run.output_dir / "hrld-person.safetensors")
+    assert lines[-1] == {"run": str(run.output_dir), "outcome": "finished", "lora": lora}
 
 
 def whole_state(folder: Path, *, epoch: int) -> None:
