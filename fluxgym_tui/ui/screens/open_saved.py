@@ -76,13 +76,13 @@ class OpenSavedScreen(Dialog[OpenedDraft]):
         self._choices = message.choices
         self.query_one("#none", Static).update("" if self._choices else "Nothing is saved here yet, and nothing ran.")
         self.query_one(LineList).show(
-            len(self._choices), self._row, heading=Content(f"  {'what':<18}{'name':<40}{'last used':<14}")
+            len(self._choices), self._row, heading=Content(f"  {'what':<18}{'name':<32}{'last used':<14}")
         )
 
     def _row(self, number: int, width: int) -> Content:
         choice = self._choices[number]
         when = time.strftime("%d %b %H:%M", time.localtime(choice.time)) if choice.time else ""
-        name = Content(terminal_safe(choice.name)).truncate(39, ellipsis=True, pad=True).stylize("bold")
+        name = Content(terminal_safe(choice.name)).truncate(31, ellipsis=True, pad=True).stylize("bold")
         return Content.assemble((f"{choice.kind:<18}", MUTED), name, f" {when}").truncate(width)
 
     def on_line_list_chosen(self, message: LineList.Chosen) -> None:

@@ -139,7 +139,7 @@ class ParametersScreen(DraftScreen):
         """The help line below the form."""
         if item is None:
             text = Content.styled(
-                "enter or tab goes into the form, esc leaves a field; the keys below work then", MUTED
+                "tab or down goes into the form, esc leaves a field; the keys below work then", MUTED
             )
         else:
             flag = f"  --{item.flag}" if item.flag else ""

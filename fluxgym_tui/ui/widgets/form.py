@@ -63,10 +63,10 @@ class FieldRow(Horizontal):
     FieldRow.-lines { height: 4; }
     FieldRow .label { width: 22; padding: 0 1; color: $foreground; }
     FieldRow .note { width: 1fr; padding: 0 1; color: $foreground 60%; }
-    FieldRow Input, FieldRow Select, FieldRow TextArea { width: 30; }
-    FieldRow .wide-input { width: 44; }
+    FieldRow Input, FieldRow Select, FieldRow TextArea { width: 24; }
+    FieldRow .wide-input { width: 38; }
     FieldRow TextArea { height: 4; width: 1fr; margin-right: 1; }
-    FieldRow Checkbox { width: 30; }
+    FieldRow Checkbox { width: 24; }
     FieldRow:focus-within .label { text-style: bold; color: $primary; }
     FieldRow.-wrong .note { color: $error; }
     """
