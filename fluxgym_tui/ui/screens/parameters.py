@@ -138,9 +138,7 @@ class ParametersScreen(DraftScreen):
     def _about(self, item: Field | None) -> None:
         """The help line below the form."""
         if item is None:
-            text = Content.styled(
-                "tab or down goes into the form, esc leaves a field; the keys below work then", MUTED
-            )
+            text = Content.styled("tab or down goes into the form, esc leaves a field; the keys below work then", MUTED)
         else:
             flag = f"  --{item.flag}" if item.flag else ""
             text = Content.assemble((f"{item.label}: ", "bold"), item.help, (flag, MUTED))
