@@ -126,7 +126,8 @@ def usage() -> str:
             text += f"\n{group}:\n"
         text += f"  {name.ljust(width)}  {command.summary}\n"
     return text + (
-        "\nfluxgym-tui COMMAND --help explains a command, with an example.\n"
+        "\nfluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii] opens the app in a terminal.\n"
+        "fluxgym-tui COMMAND --help explains a command, with an example.\n"
         "fluxgym-tui --version prints the version.\n"
         "Every command takes --json: data on stdout, narration on stderr. Exit codes: docs/api.md.\n"
     )
