@@ -1,9 +1,12 @@
 """The app's shell: screens by key, dimmed keys that say why, the Events list, the question before quitting."""
 
+import pytest
 from textual.widgets import Input
 
 from fluxgym_tui.config.settings import Settings, load_settings
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.listing import RunLister
+from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import all_actions
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens import SCREENS
@@ -112,3 +115,14 @@ async def test_in_ascii_nothing_else_reaches_the_terminal(workspace: Workspace) 
             await pilot.pause()
             lines = [strip.text for strip in app.screen._compositor.render_strips()]
             assert [line for line in lines if not line.isascii()] == []
+
+
+async def test_what_a_worker_did_not_expect_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: RunLister) -> list[RunSummary]:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(RunLister, "look", gone)
+    app = FluxgymApp(workspace=workspace, screen="runs")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.told, what="a word about it")
+        assert "the disk is gone" in app.told[-1].message

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
+from textual.worker import Worker, WorkerState
 
 from fluxgym_tui.ui.actions import Action
 from fluxgym_tui.ui.widgets.tab_bar import TabBar
@@ -53,6 +54,14 @@ class WorkScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Dim what cannot be done now."""
         return True if self.why_not(action) is None else None
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What a worker did not expect is told, not swallowed: a disk that is gone, or a bug of ours."""
+        if event.state is not WorkerState.ERROR:
+            return
+        words, told = f"{type(event.worker.error).__name__}: {event.worker.error}", self.fluxgym.told
+        if not told or told[-1].message != words:  # a worker that looks every two seconds says it once
+            self.notify(words, severity="error", timeout=10)
 
     def go_back(self) -> None:
         """What esc does when no field has the focus; by default nothing: esc never quits."""
