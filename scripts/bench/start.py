@@ -3,13 +3,12 @@
 `python scripts/bench/start.py` prints the rows; `make bench` puts them into docs/performance.md.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 
-from rows import Row
+from rows import Row, children_ms
 
 _ROUNDS = 9
 
@@ -36,10 +35,9 @@ def measure_start(*, rounds: int = _ROUNDS) -> list[Row]:
 
 def _cpu_ms(command: list[str]) -> float:
     """User and system time of one process and its children."""
-    before = os.times()
+    before = children_ms()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    after = os.times()
-    return 1000 * (after.children_user - before.children_user + after.children_system - before.children_system)
+    return children_ms() - before
 
 
 if __name__ == "__main__":
