@@ -7,11 +7,11 @@ from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import ProbeEvent, StepEvent
 from fluxgym_tui.cli import launching
-from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
+from fluxgym_tui.cli.launching import Watching, last_line, start, watch_to_end
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.progress import tenths
-from fluxgym_tui.cli.watch import files_made
+from fluxgym_tui.cli.watch import exit_code, files_made
 from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.specfile import load_spec
@@ -46,19 +46,22 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.workspace is None:
         args.workspace = Path("demo")
     workspace: Workspace = workspace_of(args)
-    run = start(load_spec(bundled("examples/demo.yaml")), workspace)
-    if launching.show_run is not None and not (args.json or args.plain):
-        summary = launching.watch_in_app(run, workspace, workspace_option=workspace_option(args))
-        if summary is None:
-            return ExitCode.OK
-    else:
-        summary = watch_to_end(run, out, json=args.json, workspace_option=workspace_option(args))
-    if args.json:
-        out.json_line(last_line(run, summary))
-    elif summary is not None:
-        out.lines(files_made(run))
-        out.lines(learnt(run))
-    return code_of(summary)
+    with Watching(args, out) as watching:
+        run = start(load_spec(bundled("examples/demo.yaml")), workspace, started=watching.of)
+        if launching.show_run is not None and not (args.json or args.plain):
+            seen = launching.watch_in_app(run, workspace, args)
+            if seen is None:
+                return ExitCode.OK
+            summary = seen
+        else:
+            summary = watch_to_end(run, out, args)
+        if args.json:
+            out.json_line(last_line(run, summary))
+        else:
+            out.lines(files_made(run))
+            out.lines(learnt(run))
+        return exit_code(summary.outcome)
+    return ExitCode.INTERRUPTED
 
 
 def learnt(run: RunDirectory) -> list[str]:

@@ -1,18 +1,19 @@
-"""Starting a run from the command line and watching it to its end: what `train` and `demo` share."""
+"""Starting a run from the command line and watching it to its end: what `train`, `demo` and `resume` share."""
 
 import argparse
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
-from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.events import ProblemEvent
 from fluxgym_tui.base.files import read_json, write_atomic
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
-from fluxgym_tui.cli.watch import exit_code, watch
+from fluxgym_tui.cli.watch import watch
+from fluxgym_tui.cli.workspaces import workspace_option
 from fluxgym_tui.config.smaller import smaller_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec, load_spec
@@ -26,9 +27,45 @@ from fluxgym_tui.runs.state import RunState, RunSummary, read_state
 show_run: Callable[[RunDirectory, Workspace], object] | None = None
 
 
-def start(spec: TrainSpec, workspace: Workspace, *, sd_scripts: Path | None = None) -> RunDirectory:
-    """Start the run of `spec`, telling on stderr what is done. Arguments and FluxgymError as `launch` has them."""
-    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate, sd_scripts=sd_scripts)
+class Watching:
+    """Around a start and the watching after it: Ctrl+C ends them, and the user is told of the run that goes on.
+
+    Where none does, the KeyboardInterrupt goes further.
+    """
+
+    def __init__(self, args: argparse.Namespace, out: Output) -> None:
+        self._args = args
+        self._out = out
+        self._run: RunDirectory | None = None
+
+    def of(self, run: RunDirectory) -> None:
+        """`run` is what may go on from now on."""
+        self._run = run
+
+    def __enter__(self) -> "Watching":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> bool:
+        if kind is None or not issubclass(kind, KeyboardInterrupt) or self._run is None:
+            return False
+        self._out.flush()
+        if read_state(self._run).state.ended:
+            return False
+        _tell_it_goes_on(self._run, workspace_option(self._args))
+        if self._args.json:
+            self._out.json_line(last_line(self._run, None))
+        return True
+
+
+def start(
+    spec: TrainSpec,
+    workspace: Workspace,
+    *,
+    sd_scripts: Path | None = None,
+    started: Callable[[RunDirectory], None] | None = None,
+) -> RunDirectory:
+    """Start the run of `spec`, telling on stderr what is done. Arguments and errors as `launch` has them."""
+    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate, sd_scripts=sd_scripts, started=started)
     for line in finding_lines(_warnings(run)):
         diagnostics.narrate(line)
     diagnostics.narrate(f"run {run.name} in {run.output_dir}")
@@ -52,21 +89,16 @@ def _warnings(run: RunDirectory) -> list[Finding]:
     ]
 
 
-def watch_to_end(run: RunDirectory, out: Output, *, json: bool, workspace_option: str) -> RunSummary | None:
-    """Show the run until it ends; None where Ctrl+C ended the watching, of which the user was told what goes on."""
-    try:
-        watch(run, out, json=json)
-    except KeyboardInterrupt:
-        out.flush()
-        _tell_it_goes_on(run, workspace_option)
-        return None
+def watch_to_end(run: RunDirectory, out: Output, args: argparse.Namespace) -> RunSummary:
+    """Show the run until it ends; errors as `watch` has them."""
+    watch(run, out, json=args.json)
     summary = read_state(run)
     if summary.state is RunState.FAILED:
-        _offer_smaller(run, workspace_option)
+        _offer_smaller(run, workspace_option(args))
     return summary
 
 
-def _offer_smaller(run: RunDirectory, workspace_option: str) -> None:
+def _offer_smaller(run: RunDirectory, option: str) -> None:
     """Where the GPU's memory was too small, write the spec of the next smaller recipe and name the command."""
     problems = [entry.event for entry, _ in read_entries(run.events) if isinstance(entry.event, ProblemEvent)]
     if not problems or problems[-1].code != "out_of_memory" or not run.spec.is_file():
@@ -77,33 +109,27 @@ def _offer_smaller(run: RunDirectory, workspace_option: str) -> None:
     path = run.output_dir / f"{run.name}-{smaller.training.vram}.yaml"
     write_atomic(path, dump_spec(smaller))
     diagnostics.narrate(
-        f"The same training by the recipe {smaller.training.vram}:\n"
-        f"fluxgym-tui train {shlex.quote(str(path))}{workspace_option}"
+        f"The same training by the recipe {smaller.training.vram}:\nfluxgym-tui train {shlex.quote(str(path))}{option}"
     )
 
 
-def watch_in_app(run: RunDirectory, workspace: Workspace, *, workspace_option: str) -> RunSummary | None:
+def watch_in_app(run: RunDirectory, workspace: Workspace, args: argparse.Namespace) -> RunSummary | None:
     """Show the run in the app; None where the user left it before the run's end, of which they were told."""
     assert show_run is not None
     show_run(run, workspace)
     summary = read_state(run)
     if summary.state.ended:
         return summary
-    _tell_it_goes_on(run, workspace_option)
+    _tell_it_goes_on(run, workspace_option(args))
     return None
 
 
-def _tell_it_goes_on(run: RunDirectory, workspace_option: str) -> None:
+def _tell_it_goes_on(run: RunDirectory, option: str) -> None:
     diagnostics.narrate(
         f"{run.name} goes on without this terminal.\n"
-        f"fluxgym-tui follow {run.name}{workspace_option}   watches it again\n"
-        f"fluxgym-tui stop {run.name}{workspace_option}   stops it"
+        f"fluxgym-tui follow {run.name}{option}   watches it again\n"
+        f"fluxgym-tui stop {run.name}{option}   stops it"
     )
-
-
-def workspace_option(args: argparse.Namespace) -> str:
-    """How to say the same workspace in another command, from any folder."""
-    return "" if args.workspace is None else f" --workspace {shlex.quote(str(args.workspace.expanduser().absolute()))}"
 
 
 def last_line(run: RunDirectory, summary: RunSummary | None) -> dict[str, str | None]:
@@ -113,8 +139,3 @@ def last_line(run: RunDirectory, summary: RunSummary | None) -> dict[str, str | 
         "outcome": None if summary is None else summary.outcome,
         "lora": None if summary is None or summary.lora is None else str(summary.lora),
     }
-
-
-def code_of(summary: RunSummary | None) -> ExitCode:
-    """The exit code: the run's outcome, or 130 where the watching was interrupted."""
-    return ExitCode.INTERRUPTED if summary is None else exit_code(summary.outcome)

@@ -4,11 +4,11 @@ import argparse
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.cli import diagnostics
-from fluxgym_tui.cli.launching import code_of, last_line, watch_to_end, workspace_option
+from fluxgym_tui.cli.launching import Watching, last_line, watch_to_end
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run, whole_number
-from fluxgym_tui.cli.watch import files_made
-from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.cli.watch import exit_code, files_made
+from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.resume import resume
 
@@ -36,17 +36,19 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Start the next attempt and, unless detached, follow it to its end."""
     found = find_run(workspace_of(args).root / "outputs", args.run)
-    resume(found, more_epochs=args.epochs, weights=args.weights, narrate=diagnostics.narrate)
-    option = workspace_option(args)
-    if args.detach:
+    with Watching(args, out) as watching:
+        watching.of(found)
+        resume(found, more_epochs=args.epochs, weights=args.weights, narrate=diagnostics.narrate)
+        if args.detach:
+            if args.json:
+                out.json_line(last_line(found, None))
+            else:
+                out.line(f"{found.name} runs; fluxgym-tui follow {found.name}{workspace_option(args)} watches it")
+            return ExitCode.OK
+        summary = watch_to_end(found, out, args)
         if args.json:
-            out.json_line(last_line(found, None))
+            out.json_line(last_line(found, summary))
         else:
-            out.line(f"{found.name} runs; fluxgym-tui follow {found.name}{option} watches it")
-        return ExitCode.OK
-    summary = watch_to_end(found, out, json=args.json, workspace_option=option)
-    if args.json:
-        out.json_line(last_line(found, summary))
-    elif summary is not None:
-        out.lines(files_made(found))
-    return code_of(summary)
+            out.lines(files_made(found))
+        return exit_code(summary.outcome)
+    return ExitCode.INTERRUPTED

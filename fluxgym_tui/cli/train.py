@@ -3,12 +3,12 @@
 import argparse
 
 from fluxgym_tui.base.errors import ExitCode
-from fluxgym_tui.cli.launching import code_of, last_line, start, watch_to_end, workspace_option
+from fluxgym_tui.cli.launching import Watching, last_line, start, watch_to_end
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
-from fluxgym_tui.cli.watch import files_made
-from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.cli.watch import exit_code, files_made
+from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
 
 
 def configure(parser: CommandParser) -> None:
@@ -29,17 +29,18 @@ def configure(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Start the run and, unless detached, follow it to its end."""
-    run = start(spec_of(args), workspace_of(args), sd_scripts=args.sd_scripts)
-    option = workspace_option(args)
-    if args.detach:
+    with Watching(args, out) as watching:
+        run = start(spec_of(args), workspace_of(args), sd_scripts=args.sd_scripts, started=watching.of)
+        if args.detach:
+            if args.json:
+                out.json_line(last_line(run, None))
+            else:
+                out.line(f"{run.name} runs; fluxgym-tui follow {run.name}{workspace_option(args)} watches it")
+            return ExitCode.OK
+        summary = watch_to_end(run, out, args)
         if args.json:
-            out.json_line(last_line(run, None))
+            out.json_line(last_line(run, summary))
         else:
-            out.line(f"{run.name} runs; fluxgym-tui follow {run.name}{option} watches it")
-        return ExitCode.OK
-    summary = watch_to_end(run, out, json=args.json, workspace_option=option)
-    if args.json:
-        out.json_line(last_line(run, summary))
-    elif summary is not None:
-        out.lines(files_made(run))
-    return code_of(summary)
+            out.lines(files_made(run))
+        return exit_code(summary.outcome)
+    return ExitCode.INTERRUPTED

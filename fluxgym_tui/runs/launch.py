@@ -23,22 +23,31 @@ from fluxgym_tui.dataset.staged_names import folder_names
 from fluxgym_tui.dataset.staging import staging_folder
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory, create
+from fluxgym_tui.runs.interrupts import hold_interrupts
 from fluxgym_tui.runs.prepare import StagingJob, write_job
 from fluxgym_tui.runs.readme import write_readme
+from fluxgym_tui.runs.remove import discard
 from fluxgym_tui.runs.start import start
 
 Narrator = Callable[[str], None]
 
 
 def launch(
-    spec: TrainSpec, *, workspace: Workspace, narrate: Narrator | None = None, sd_scripts: Path | None = None
+    spec: TrainSpec,
+    *,
+    workspace: Workspace,
+    narrate: Narrator | None = None,
+    sd_scripts: Path | None = None,
+    started: Callable[[RunDirectory], None] | None = None,
 ) -> RunDirectory:
     """Check `spec`, make its run under `workspace`, and start it detached; `narrate` gets lines for people.
 
-    `sd_scripts` is the checkout to use with backend kohya; else it is looked for.
+    `sd_scripts` is the checkout to use with backend kohya; else it is looked for. `started` gets the run as soon as it
+    goes on without us; only then may a KeyboardInterrupt leave it behind.
 
     Raises:
-        FluxgymError: something stops the training (nothing was written then), or the run cannot be made or started.
+        FluxgymError: something stops the training, or the run cannot be made or started. No run is there then.
+        KeyboardInterrupt: Ctrl+C; where `started` was not called, no run is there.
     """
     tell = narrate or (lambda _: None)
     ready = preflight(spec, workspace=workspace, sd_scripts=sd_scripts)
@@ -51,9 +60,17 @@ def launch(
         )
     steps = ready.plan.plan.steps
     tell(f"{count(ready.plan.pictures, 'picture')}, {steps.formula}")
-    run = create(workspace.outputs, ready.spec.output_name)
-    write_run(run, ready, workspace=workspace)
-    start(run)
+    with hold_interrupts() as held:
+        run = create(workspace.outputs, ready.spec.output_name)
+        try:
+            write_run(run, ready, workspace=workspace)
+            held.give_way()
+            start(run)
+        except BaseException:
+            discard(run)  # a run that was never started would be queued for ever, and keep the name
+            raise
+        if started is not None:
+            started(run)
     return run
 
 

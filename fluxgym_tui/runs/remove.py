@@ -1,9 +1,11 @@
 """Deleting a run: its whole folder, and only where nothing of it lives."""
 
+import contextlib
 import shutil
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.lock import RunLock
 from fluxgym_tui.runs.state import read_state
 
 
@@ -26,3 +28,16 @@ def remove(run: RunDirectory) -> None:
         raise FluxgymError(
             f"cannot delete {run.output_dir}: {error.strerror}", hint="Check whose it is.", code=ExitCode.FAILED
         ) from error
+
+
+def discard(run: RunDirectory) -> None:
+    """Take away a new run that could not be started, as far as the disk lets it; not where a supervisor has it."""
+    lock = None
+    with contextlib.suppress(OSError):  # a lock that cannot be made is no supervisor's either
+        lock = RunLock.acquire(run.lock)
+        if lock is None:
+            return
+    # With the lock in our hands a supervisor that is slow to come up finds nothing to do.
+    shutil.rmtree(run.output_dir, ignore_errors=True)
+    if lock is not None:
+        lock.release()

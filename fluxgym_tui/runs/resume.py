@@ -20,6 +20,7 @@ from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.text import count
 from fluxgym_tui.runs.commands import CommandPlan, read_plan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.interrupts import hold_interrupts
 from fluxgym_tui.runs.launch import write_script
 from fluxgym_tui.runs.lock import holder_of
 from fluxgym_tui.runs.start import start
@@ -42,6 +43,7 @@ def resume(
 
     Raises:
         FluxgymError: the run goes on, has nothing left to do, left nothing to go on from, or cannot be started.
+        KeyboardInterrupt: Ctrl+C; the run is as it was before, or goes on (`read_state`).
     """
     tell = narrate or (lambda _: None)
     summary = read_state(run)
@@ -76,16 +78,17 @@ def resume(
         tell(note)
     left = length.steps - point.step
     tell(f"{run.name} goes on from {point.path.name}, step {point.step:,}: {count(left, 'step')} to {length.steps:,}")
-    try:
-        _write(run, plan, command, point=point, length=length, facts=facts)
-        if finished:
-            _keep_last(run, planned)
-    except OSError as error:
-        raise FluxgymError(
-            f"cannot write the run's files in {run.output_dir}: {error.strerror}",
-            hint="Check that the disk has room and the folder is yours.",
-        ) from error
-    start(run)
+    with hold_interrupts():
+        try:
+            _write(run, plan, command, point=point, length=length, facts=facts)
+            if finished:
+                _keep_last(run, planned)
+        except OSError as error:
+            raise FluxgymError(
+                f"cannot write the run's files in {run.output_dir}: {error.strerror}",
+                hint="Check that the disk has room and the folder is yours.",
+            ) from error
+        start(run)
 
 
 def _let_go(run: RunDirectory) -> None:

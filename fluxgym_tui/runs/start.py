@@ -57,7 +57,7 @@ def start(run: RunDirectory) -> int:
         time.sleep(_LOOK_S)
     raise FluxgymError(
         f"the supervisor of {run.name} did not come up{_said(run.supervisor_log, log_begin)}",
-        hint=f"Its log is {run.supervisor_log}.",
+        hint="Check that the disk has room and the machine is not overloaded, then try again.",
         code=ExitCode.FAILED,
     )
 

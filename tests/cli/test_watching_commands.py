@@ -190,7 +190,9 @@ def launched(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> list[TrainSpec]:
     """`launch` starts the fake trainer's run in place of a real one; the specs it was given."""
     specs: list[TrainSpec] = []
 
-    def launch(spec: TrainSpec, *, workspace: Workspace, narrate: Any, sd_scripts: Path | None) -> RunDirectory:
+    def launch(
+        spec: TrainSpec, *, workspace: Workspace, narrate: Any, sd_scripts: Path | None, started: Any
+    ) -> RunDirectory:
         specs.append(spec)
         narrate("12 pictures")
         found = [
@@ -200,6 +202,7 @@ def launched(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> list[TrainSpec]:
         manifest = read_json(fake.run.manifest)
         write_json(fake.run.manifest, {**manifest, "findings": [finding.to_json() for finding in found]})
         start(fake.run)
+        started(fake.run)
         return fake.run
 
     monkeypatch.setattr(launching, "launch", launch)
