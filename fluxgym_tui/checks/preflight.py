@@ -8,6 +8,7 @@ from fluxgym_tui.backends.base import Backend, TrainJob
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import find_checkout
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity, blocking
 from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec
 from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, find_model, load_models, local_files
@@ -18,6 +19,7 @@ from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.scanned import ScanResult
+from fluxgym_tui.dataset.staging import staging_folder
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
 from fluxgym_tui.machine.sessions import detachment
@@ -96,6 +98,7 @@ def preflight(
         findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))
     if backend.name == "kohya":
         findings += _last_sample_findings(flags, plan)
+    findings += _staging_findings(resolved, plan=plan, workspace=workspace)
     findings += _after_findings(resolved)
     findings += _login_findings()
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
@@ -140,6 +143,17 @@ def _last_sample_findings(flags: Mapping[str, FlagValue], plan: SpecPlan) -> lis
                     fix="Take another interval: a crash while sampling there loses all since the last save.",
                 )
             ]
+    return []
+
+
+def _staging_findings(spec: TrainSpec, *, plan: SpecPlan, workspace: Workspace) -> list[Finding]:
+    """An error where the copies that are trained would lie among the pictures themselves."""
+    try:
+        staging_folder(
+            workspace.root / "datasets", spec.output_name, sources=[source.folder for source in plan.sources]
+        )
+    except FluxgymError as error:
+        return [Finding(code="holds_workspace", severity=Severity.ERROR, title=error.message, fix=error.hint)]
     return []
 
 

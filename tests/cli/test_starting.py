@@ -18,7 +18,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import read_state
-from tests.cli.calls import Run
+from tests.cli.calls import Run, RunJson
 from tests.runs.fake_runs import until
 
 pytestmark = pytest.mark.usefixtures("quick_patience")
@@ -121,3 +121,16 @@ def test_a_run_that_came_up_after_all_is_not_taken_away(
     monkeypatch.setattr(launch, "start", late)
     assert run(*_words(photos))[0] == ExitCode.USAGE
     assert read_state(RunDirectory(tmp_path / "outputs/photos")).supervised
+
+
+def test_pictures_that_hold_the_workspace_are_refused_before_anything_is_written(
+    photos: Path, run: Run, run_json: RunJson, tmp_path: Path
+) -> None:
+    code, out, err = run(*_words(photos), "--workspace", photos)
+    assert (code, out) == (ExitCode.FINDINGS, "")
+    assert f"{photos} holds the workspace's own folder {photos / 'datasets'}" in err
+    assert "Name the folder that holds the pictures alone" in err
+    assert sorted(path.name for path in photos.iterdir()) == ["cat.jpg", "dahlia.jpg"]
+    code, found = run_json("check", photos, "--trigger", "x", "--base-model", "tiny-flux", "--workspace", photos)
+    assert code == ExitCode.FINDINGS
+    assert [finding["code"] for finding in found["findings"] if finding["severity"] == "error"] == ["holds_workspace"]
