@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def bundled(name: str) -> Path:
-    """The bundled file or folder `name`, as `models.yaml`, `constraints.txt` or `examples/tiny-flux`.
+    """The bundled file or folder `name`, as `models.yaml` or `examples/tiny-flux`.
 
     Raises:
         FluxgymError: this installation does not carry it.
