@@ -24,7 +24,6 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.config.settings import Settings, save_theme
 from fluxgym_tui.config.workspace import Workspace
-from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.state import RunSummary
@@ -283,6 +282,8 @@ class FluxgymApp(App[None]):
 
     @work(thread=True, exclusive=True, group="quit")
     def _stop_and_quit(self, alive: tuple[RunSummary, ...]) -> None:
+        from fluxgym_tui.runs.control import request_stop  # the first frame needs none of it
+
         for summary in alive:
             try:
                 request_stop(RunDirectory(summary.path))

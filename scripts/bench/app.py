@@ -30,7 +30,7 @@ from fluxgym_tui.ui.widgets.loss_chart import Line, LossChart  # noqa: E402
 from tests.ui.terminal import Terminal  # noqa: E402
 from tests.ui.written_runs import write_run  # noqa: E402
 
-_ROUNDS = 5
+_ROUNDS = 9
 _LINES = 1_000_000
 _POINTS = 10_000
 _RUNS = 500
