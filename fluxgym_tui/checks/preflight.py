@@ -95,7 +95,9 @@ def preflight(
     plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None, scanned=scanned)
     findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
     if files is not None:
-        findings += backend.check(first_job(resolved, flags=flags, files=files, workspace=workspace))
+        findings += backend.check(
+            job_named(resolved.output_name, resolved, flags=flags, files=files, workspace=workspace)
+        )
     if backend.name == "kohya":
         findings += _last_sample_findings(flags, plan)
     findings += _staging_findings(resolved, plan=plan, workspace=workspace)
@@ -113,12 +115,14 @@ def preflight(
     )
 
 
-def first_job(spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFiles, workspace: Workspace) -> TrainJob:
-    """The training as the backend would get it in a first run of that name; nothing of it need be there yet."""
-    folder = workspace.root / "outputs" / spec.output_name
+def job_named(
+    name: str, spec: TrainSpec, *, flags: Mapping[str, FlagValue], files: ModelFiles, workspace: Workspace
+) -> TrainJob:
+    """The training as the backend would get it in a run of that name; nothing of it need be there yet."""
+    folder = workspace.root / "outputs" / name
     return TrainJob(
         output_dir=folder,
-        output_name=spec.output_name,
+        output_name=name,
         dataset_config=folder / "dataset.toml",
         models=files,
         sample_prompts=folder / "sample_prompts.txt" if spec.samples.prompts else None,

@@ -2,19 +2,16 @@
 
 import argparse
 
-from fluxgym_tui.backends.base import TrainCommand
 from fluxgym_tui.backends.script import command_text
 from fluxgym_tui.base.errors import ExitCode
-from fluxgym_tui.checks.preflight import Preflight, first_job, preflight
+from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
-from fluxgym_tui.config.models import expected_files
-from fluxgym_tui.config.presets import wants_small_t5
-from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.launch import next_job
 
 
 def configure(parser: CommandParser) -> None:
@@ -35,7 +32,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the command."""
     workspace = workspace_of(args)
     ready = preflight(spec_of(args), workspace=workspace, sd_scripts=args.sd_scripts)
-    command = _command(ready, workspace)
+    command = ready.backend.would_run(next_job(ready, workspace=workspace))
     if args.json:
         out.json({"argv": list(command.argv), "env": command.env, "cwd": str(command.cwd)})
     else:
@@ -43,10 +40,3 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if ready.errors:
         diagnostics.narrate(f"train would not start it now:\n{error_summary(ready.errors)}")
     return ExitCode.OK
-
-
-def _command(ready: Preflight, workspace: Workspace) -> TrainCommand:
-    """The command of a first run of that name."""
-    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
-    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
-    return ready.backend.would_run(first_job(ready.spec, flags=ready.flags, files=files, workspace=workspace))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,8 +150,7 @@ def create(outputs: Path, output_name: str) -> RunDirectory:
         raise FluxgymError(f"{output_name!r} cannot name a run", hint="Use letters, digits and hyphens.")
     try:
         outputs.mkdir(parents=True, exist_ok=True)
-        for number in range(1, _MAX_SUFFIX):
-            name = output_name if number == 1 else f"{output_name}-{number}"
+        for name in _names(output_name):
             run = RunDirectory(Path(os.path.abspath(outputs)) / name)  # noqa: PTH100 - resolve() would follow links
             if _claim(run):
                 run.control.mkdir()
@@ -167,10 +167,32 @@ def create(outputs: Path, output_name: str) -> RunDirectory:
     raise FluxgymError(f"{outputs} already holds {_MAX_SUFFIX:,} runs named {output_name}", hint="Choose another name.")
 
 
+def next_name(outputs: Path, output_name: str) -> str:
+    """The name that `create` would give a run now. Makes nothing."""
+    return next((name for name in _names(output_name) if not _is_taken(outputs / name)), output_name)
+
+
+def _names(output_name: str) -> Iterator[str]:
+    """The names to try, in their order."""
+    yield output_name
+    for number in range(2, _MAX_SUFFIX):
+        yield f"{output_name}-{number}"
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether the folder holds anything at all; one that cannot be read does."""
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 def _claim(run: RunDirectory) -> bool:
     """Take the folder if it is free; the making of `run/` decides between two that try at once."""
     run.output_dir.mkdir(exist_ok=True)
-    if any(run.output_dir.iterdir()):
+    if _is_taken(run.output_dir):
         return False
     try:
         run.run_dir.mkdir()

@@ -10,7 +10,7 @@ from fluxgym_tui.backends.script import script_text
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
 from fluxgym_tui.base.text import count
-from fluxgym_tui.checks.preflight import Preflight, first_job, preflight
+from fluxgym_tui.checks.preflight import Preflight, job_named, preflight
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, dump_dataset_toml
 from fluxgym_tui.config.models import expected_files
@@ -22,7 +22,7 @@ from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.staged_names import folder_names
 from fluxgym_tui.dataset.staging import staging_folder
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
-from fluxgym_tui.runs.directory import RunDirectory, create
+from fluxgym_tui.runs.directory import RunDirectory, create, next_name
 from fluxgym_tui.runs.interrupts import hold_interrupts
 from fluxgym_tui.runs.prepare import StagingJob, write_job
 from fluxgym_tui.runs.readme import write_readme
@@ -115,21 +115,30 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
 
 
 def preview_files(ready: Preflight, *, workspace: Workspace) -> dict[str, str]:
-    """The texts of `train.sh` and `dataset.toml` of a first run of that name, as `launch` would write them.
+    """The texts of `train.sh` and `dataset.toml` of the next run, as `launch` would write them.
 
     Model files that are not here yet are named by where they belong. Writes nothing.
     """
-    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
-    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
-    job = first_job(ready.spec, flags=ready.flags, files=files, workspace=workspace)
+    job = next_job(ready, workspace=workspace)
     train = ready.backend.would_run(job)
     prepare = (sys.executable, "-P", "-m", "fluxgym_tui.runs.prepare", str(job.output_dir))
     sources = [source.folder for source in ready.plan.sources]
-    target = staging_folder(workspace.root / "datasets", ready.spec.output_name, sources=sources)
+    target = staging_folder(workspace.root / "datasets", job.output_name, sources=sources)
     return {
         "train.sh": script_text([(prepare, {}, job.output_dir), (train.argv, train.env, train.cwd)]),
         "dataset.toml": dump_dataset_toml([_dataset(ready, target)]),
     }
+
+
+def next_job(ready: Preflight, *, workspace: Workspace) -> TrainJob:
+    """The training as the backend would get it from `launch` now: under the next free name.
+
+    Model files that are not here yet are named by where they belong.
+    """
+    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
+    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
+    name = next_name(workspace.root / "outputs", ready.spec.output_name)
+    return job_named(name, ready.spec, flags=ready.flags, files=files, workspace=workspace)
 
 
 def _write_train_files(run: RunDirectory, ready: Preflight, target: Path) -> TrainCommand:

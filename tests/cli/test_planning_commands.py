@@ -267,6 +267,20 @@ def test_command_prints_what_would_run_and_what_is_missing(run: Run, photos: Pat
     assert "  --network_dim 4 \\\n" in out
 
 
+def test_command_keeps_clear_of_the_runs_there_are(run: Run, photos: Path, tmp_path: Path) -> None:
+    for name in ("photos", "photos-2"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+        (tmp_path / "outputs" / name / f"{name}.safetensors").write_bytes(b"trained for days")
+    (tmp_path / "outputs/photos-3").mkdir()  # empty: free
+    for backend in ("kohya", "builtin"):
+        code, out, _ = run("command", photos, "--backend", backend, "--json")
+        assert code == 0
+        argv = json.loads(out)["argv"]
+        assert argv[argv.index("--output_name") + 1] == "photos-3"
+        assert argv[argv.index("--output_dir") + 1] == str(tmp_path / "outputs/photos-3")
+        assert argv[argv.index("--dataset_config") + 1] == str(tmp_path / "outputs/photos-3/dataset.toml")
+
+
 def test_check_says_what_would_stop_the_training(run: Run, run_json: RunJson, photos: Path, tmp_path: Path) -> None:
     code, found = run_json("check", photos, "--trigger", "x", "--backend", "builtin")
     assert code == 3
