@@ -47,7 +47,7 @@ FIXED_IN_DATASET = {
     "keep_tokens": "captions are cached as they are",
 }
 SECRETS = {
-    "huggingface_token": "set HF_TOKEN, or log in with fluxgym-tui login",
+    "huggingface_token": "set HF_TOKEN in the environment, or run: hf auth login",
     "wandb_api_key": "set WANDB_API_KEY in the environment",
 }
 

@@ -62,7 +62,7 @@ def judge(facts: Facts) -> Verdict:
         )
     number = _signal_of(code)
     if number is None:
-        fix = "The program is not installed or not on PATH: run `fluxgym-tui doctor`." if code == 127 else None
+        fix = "The program is not installed, or not on PATH: the log names it." if code == 127 else None
         return Verdict("failed", code, f"{who} ended with exit code {code}", code="trainer_failed", fix=fix)
     if number in _FROM_OUTSIDE and code < 0:
         return Verdict(
