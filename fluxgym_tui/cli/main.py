@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fluxgym_tui import __version__
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.cli import diagnostics
-from fluxgym_tui.cli.output import Output, use_utf8
+from fluxgym_tui.cli.output import Output, OutputError, use_utf8
 
 
 class Command(NamedTuple):
@@ -61,6 +61,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         code = _dispatch(list(argv), out)
         out.flush()
+    except OutputError as problem:
+        _drop_stdout()
+        code = problem.code
+        diagnostics.error(problem)
     except FluxgymError as problem:
         code = problem.code
         if _flushed(out):
@@ -148,12 +152,17 @@ def _unknown(word: str) -> FluxgymError:
 
 
 def _flushed(out: Output) -> bool:
-    """Hand on what was written before the end came; False where nobody reads any more."""
+    """Hand on what was written before the end came; False where nobody reads any more.
+
+    An output that cannot be written is not told beside what ended the command.
+    """
     try:
         out.flush()
     except BrokenPipeError:
         _drop_stdout()
         return False
+    except OutputError:
+        _drop_stdout()
     return True
 
 

@@ -4,10 +4,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.text import terminal_safe
 
 # In a pipe, bytes of file names that are not UTF-8 go through as they are; on a terminal they are written out.
@@ -31,6 +33,25 @@ def use_utf8(stream: TextIO | None) -> TextIO:
     return stream
 
 
+class OutputError(FluxgymError):
+    """Stdout takes nothing any more: a full disk, most likely."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The system's errors while stdout is written, as errors for people."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the output: {error.strerror or error}",
+            hint="Check that the disk it goes to has room. Runs that were started go on.",
+            code=ExitCode.FAILED,
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table: its heading, which side its cells lean to, and whether a terminal may cut them short."""
@@ -41,7 +62,10 @@ class Column:
 
 
 class Output:
-    """Stdout of one command: tables and a live line on a terminal, plain aligned text in a pipe, JSON for programs."""
+    """Stdout of one command: tables and a live line on a terminal, plain aligned text in a pipe, JSON for programs.
+
+    What writes raises `OutputError` where the output cannot be written, and BrokenPipeError where nobody reads it.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = use_utf8(sys.stdout) if stream is None else stream
@@ -52,7 +76,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """One line for people; control characters are written out."""
         self._end_live()
-        self._stream.write(self._clean(text) + "\n")
+        self._write(self._clean(text) + "\n")
 
     def lines(self, texts: Iterable[str]) -> None:
         """Several lines for people."""
@@ -73,28 +97,30 @@ class Output:
 
     def json(self, data: Any) -> None:
         """`data` as one indented JSON document, ASCII so that any file name survives."""
-        json.dump(data, self._stream, indent=2, ensure_ascii=True, allow_nan=False)
-        self._stream.write("\n")
+        with _told():
+            json.dump(data, self._stream, indent=2, ensure_ascii=True, allow_nan=False)
+        self._write("\n")
 
     def json_line(self, data: Any) -> None:
         """`data` as one line of JSON Lines, seen at once by whoever reads the pipe."""
-        self._stream.write(json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False) + "\n")
-        self._stream.flush()
+        self._write(json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False) + "\n")
+        self._flush()
 
     def json_pieces(self, pieces: Iterable[str]) -> None:
         """A JSON document in pieces, handed on as they are made: it is never held whole."""
         for piece in pieces:
-            self._stream.write(piece)
+            self._write(piece)
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are in a pipe; on a terminal as text with its control characters written out."""
         if not self.is_terminal and isinstance(self._stream, io.TextIOWrapper):
-            self._stream.flush()
-            self._stream.buffer.write(data)
+            self._flush()
+            with _told():
+                self._stream.buffer.write(data)
         else:
             text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-            self._stream.write(terminal_safe(text, keep="\n\t"))
-        self._stream.flush()
+            self._write(terminal_safe(text, keep="\n\t"))
+        self._flush()
 
     def live(self, text: str) -> bool:
         """Redraw the one live line at the bottom of a terminal. False, and nothing written, where there is none."""
@@ -103,23 +129,31 @@ class Output:
         width = _terminal_width(self._stream)
         shown = terminal_safe(text)[: width - 1]
         if shown != self._live:
-            self._stream.write(_CLEAR_LINE + shown)
-            self._stream.flush()
+            self._write(_CLEAR_LINE + shown)
+            self._flush()
             self._live = shown
         return True
 
     def flush_lines(self) -> None:
         """Hand on what was written; the live line stays."""
-        self._stream.flush()
+        self._flush()
 
     def flush(self) -> None:
         """Hand everything on, and take the live line away."""
         self._end_live()
-        self._stream.flush()
+        self._flush()
+
+    def _write(self, text: str) -> None:
+        with _told():
+            self._stream.write(text)
+
+    def _flush(self) -> None:
+        with _told():
+            self._stream.flush()
 
     def _end_live(self) -> None:
         if self._live:
-            self._stream.write(_CLEAR_LINE)
+            self._write(_CLEAR_LINE)
             self._live = ""
 
     def _clean(self, text: str) -> str:
@@ -132,7 +166,7 @@ class Output:
                 cell.rjust(width) if head.align == "right" else cell.ljust(width)
                 for cell, width, head in zip(row, widths, heads, strict=True)
             ]
-            self._stream.write("  ".join(padded).rstrip() + "\n")
+            self._write("  ".join(padded).rstrip() + "\n")
 
     def _rich_table(self, heads: list[Column], cells: list[list[str]]) -> None:
         # Only tables on a terminal need rich: 50 ms that `events` in a pipe does not pay.
@@ -147,7 +181,8 @@ class Output:
             )
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
-        Console(file=self._stream, highlight=False).print(table)
+        with _told():
+            Console(file=self._stream, highlight=False).print(table)
 
 
 def _terminal_width(stream: TextIO) -> int:

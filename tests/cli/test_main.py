@@ -144,6 +144,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("argv", [("--help",), ("scan", "--help"), ("runs", "--json"), ("models",)])
+def test_an_output_that_cannot_be_written_is_said_and_no_bug_of_ours(argv: Sequence[str], tmp_path: Path) -> None:
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "FLUXGYM_HOME": str(tmp_path / "ws")}
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "fluxgym_tui", *argv]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=env, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "error: cannot write the output: No space left on device",
+        "  Check that the disk it goes to has room. Runs that were started go on.",
+    ]
+    assert not (tmp_path / "state").exists()
+
+
 def test_utf8_comes_out_whatever_the_locale_says(tmp_path: Path) -> None:
     name = os.fsdecode(b"gr\xc3\xb6\xc3\x9fe-\xff.safetensors")
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
