@@ -121,7 +121,7 @@ def test_a_program_that_does_not_exist_is_named(fake: FakeRun) -> None:
     start(fake.run)
     fake.until_end()
     assert fake.state().exit_code == 127
-    assert "doctor" in str(fake.state().fix)
+    assert "PATH" in str(fake.state().fix)
     assert "cannot run no-such-trainer: No such file" in fake.run.log(1).read_text()
 
 
