@@ -5,8 +5,10 @@ from pathlib import Path
 
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.base.events import ProbeEvent, StepEvent
-from fluxgym_tui.cli import launching
+from fluxgym_tui.base.events import ProbeEvent, RunEvent, StepEvent
+from fluxgym_tui.base.findings import Finding, Severity
+from fluxgym_tui.cli import diagnostics, launching
+from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.launching import Watching, last_line, start, watch_to_end
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
@@ -20,6 +22,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import read_entries
 
 TRAIN_EXTRA = "pip install 'fluxgym-tui[train]'"
+LEAST_FALL = 0.2  # of the probe's loss: a fifth of the demo's length makes it fall by more
 
 
 def configure(parser: CommandParser) -> None:
@@ -60,29 +63,52 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         else:
             out.lines(files_made(run))
             out.lines(learnt(run))
+        if (warning := little_learnt(run)) is not None:
+            out.flush()
+            for line in finding_lines([warning]):
+                diagnostics.narrate(line)
         return exit_code(summary.outcome)
     return ExitCode.INTERRUPTED
 
 
 def learnt(run: RunDirectory) -> list[str]:
     """What the run's own numbers say: the probe before and after, and the first against the last tenth of its steps."""
-    probes: dict[str, ProbeEvent] = {}
-    losses: dict[int, float] = {}
-    for entry, _ in read_entries(run.events):
-        match entry.event:
-            case ProbeEvent() as probe:
-                probes[probe.when] = probe
-            case StepEvent(loss=float(loss)) as step:
-                losses[step.step] = loss
+    events = _events(run)
+    losses = {event.step: event.loss for event in events if isinstance(event, StepEvent) and event.loss is not None}
     lines = []
-    if "before" in probes and "after" in probes:
-        lines.append(
-            f"probe loss (fixed noise, {probes['after'].pictures} pictures): "
-            f"{_fall(probes['before'].loss, probes['after'].loss)}"
-        )
+    if (probes := _probes(events)) is not None:
+        before, after = probes
+        lines.append(f"probe loss (fixed noise, {after.pictures} pictures): {_fall(before.loss, after.loss)}")
     if means := tenths([losses[step] for step in sorted(losses)]):
         lines.append(f"mean loss of the first and the last tenth of {len(losses):,} steps: {_fall(*means)}")
     return lines
+
+
+def little_learnt(run: RunDirectory) -> Finding | None:
+    """The warning that the probe of a finished run fell by less than `LEAST_FALL`; None where it fell by more."""
+    probes = _probes(_events(run))
+    if probes is None:
+        return None
+    before, after = probes
+    if after.loss <= before.loss * (1 - LEAST_FALL):
+        return None
+    return Finding(
+        code="little_learnt",
+        severity=Severity.WARNING,
+        title=f"the demo learnt too little: its probe loss went {_fall(before.loss, after.loss)}",
+        detail=f"a fall of at least {LEAST_FALL:.0%} was expected",
+        fix=f"it trains, but not as it should on this machine: please report it, with {run.run_dir}",
+    )
+
+
+def _events(run: RunDirectory) -> list[RunEvent]:
+    return [entry.event for entry, _ in read_entries(run.events)]
+
+
+def _probes(events: list[RunEvent]) -> tuple[ProbeEvent, ProbeEvent] | None:
+    """The probe before and the one after; None before the training is done."""
+    probes = {event.when: event for event in events if isinstance(event, ProbeEvent)}
+    return (probes["before"], probes["after"]) if {"before", "after"} <= probes.keys() else None
 
 
 def _fall(before: float, after: float) -> str:

@@ -32,6 +32,9 @@ def main() -> int:
     event("phase", name=flags.phase)
     sys.stdout.write(f"fake trainer: {flags.steps} steps\n")
     sys.stdout.flush()
+    probes = [float(loss) for loss in flags.probes.split(",") if loss]
+    if probes:
+        event("probe", when="before", loss=probes[0], step=0, pictures=3)
     for step in range(1, flags.steps + 1):
         if flags.wait_at == step:
             _wait_for(flags.wait_for)
@@ -56,6 +59,8 @@ def main() -> int:
         event("phase", name="save")
         numbers = struct.pack("<2f", 0.5, float("nan") if flags.nan else 0.25)
         write_safetensors(flags.lora, {"up": ("F32", [2], numbers)})
+    if probes:
+        event("probe", when="after", loss=probes[1], step=flags.steps, pictures=3)
     return int(flags.exit_code)
 
 
@@ -75,6 +80,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--kill_at", type=int, default=0)
     parser.add_argument("--wait_at", type=int, default=0, help="before this step wait until --wait_for exists")
     parser.add_argument("--wait_for", type=Path)
+    parser.add_argument("--probes", default="", help="the probe's loss before and after, as 0.8,0.4")
     parser.add_argument("--exit_code", type=int, default=0)
     return parser.parse_args()
 
