@@ -32,6 +32,14 @@ def main() -> int:
     event("phase", name=flags.phase)
     sys.stdout.write(f"fake trainer: {flags.steps} steps\n")
     sys.stdout.flush()
+
+    def reach(phase: str) -> None:
+        event("phase", name=phase)
+        if flags.wait_in == phase:
+            _wait_for(flags.wait_for)
+
+    for phase in ("cache_latents", "cache_text", "load", "train") if flags.wait_in else ():
+        reach(phase)
     probes = [float(loss) for loss in flags.probes.split(",") if loss]
     if probes:
         event("probe", when="before", loss=probes[0], step=0, pictures=3)
@@ -56,9 +64,11 @@ def main() -> int:
         say.write('{"kind":"step","step":99')
         say.flush()
     if flags.lora is not None:
-        event("phase", name="save")
+        reach("save")
         numbers = struct.pack("<2f", 0.5, float("nan") if flags.nan else 0.25)
         write_safetensors(flags.lora, {"up": ("F32", [2], numbers)})
+    if flags.wait_in:
+        reach("sample")
     if probes:
         event("probe", when="after", loss=probes[1], step=flags.steps, pictures=3)
     return int(flags.exit_code)
@@ -79,6 +89,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--crash_at", type=int, default=0)
     parser.add_argument("--kill_at", type=int, default=0)
     parser.add_argument("--wait_at", type=int, default=0, help="before this step wait until --wait_for exists")
+    parser.add_argument("--wait_in", help="go through a training's phases and in this one wait until --wait_for exists")
     parser.add_argument("--wait_for", type=Path)
     parser.add_argument("--probes", default="", help="the probe's loss before and after, as 0.8,0.4")
     parser.add_argument("--exit_code", type=int, default=0)

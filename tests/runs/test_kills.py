@@ -14,12 +14,14 @@ from fluxgym_tui.runs.start import ensure_supervised, start
 from fluxgym_tui.runs.state import RunState
 from tests.runs.fake_runs import FakeRun, until
 
-MOMENTS = ("prepare", "first_step", "training")
+PHASES = ("cache_latents", "cache_text", "load", "save", "sample")  # those of the trainer besides its steps
+MOMENTS = ("prepare", "first_step", "training", *PHASES)
 VICTIMS = tuple(
     victims for count in (1, 2, 3) for victims in itertools.combinations(("supervisor", "wrapper", "trainer"), count)
 )
 CELLS = [(moment, victims) for moment in MOMENTS for victims in VICTIMS]
-SAMPLE = random.Random(3).sample(CELLS, 5)
+_CHANCE = random.Random(3)
+SAMPLE = [(moment, _CHANCE.choice(VICTIMS)) for moment in MOMENTS]
 STEPS = 6
 
 
@@ -111,18 +113,22 @@ def test_a_supervisor_killed_before_it_was_told_of_the_end_leaves_it_to_the_next
 
 def _bring_to(fake: FakeRun, moment: str) -> str:
     """Start the run and wait until it is at `moment`; the phase of the child that runs then."""
-    held = {"prepare": 1, "first_step": 1, "training": 4}[moment]
-    staged = ("--wait_at", str(held)) if moment == "prepare" else ()
+    phase = "prepare" if moment == "prepare" else "train"
+    held = {"prepare": 1, "first_step": 1, "training": 4}
+    waiting = ("--wait_in", moment) if moment in PHASES else ("--wait_at", str(held[moment]))
     fake.plan(
-        fake.fake("--steps", "2", "--phase", "prepare", *staged, phase="prepare", lora=False),
-        fake.fake("--steps", str(STEPS), "--wait_at", str(held)),
+        fake.fake(
+            "--steps", "2", "--phase", "prepare", *(waiting if phase == "prepare" else ()), phase="prepare", lora=False
+        ),
+        fake.fake("--steps", str(STEPS), *waiting),
     )
     start(fake.run)
-    phase = "prepare" if moment == "prepare" else "train"
     fake.trainer(phase=phase)
-    until(lambda: len(_started(fake)) == (1 if moment == "prepare" else 2), what="the child's program to begin")
+    until(lambda: len(_started(fake)) == (1 if phase == "prepare" else 2), what="the child's program to begin")
     if moment == "training":
         fake.until_step(3)
+    if moment in PHASES:
+        until(lambda: fake.state().phase == moment, what=f"the trainer to be at {moment}")
     return phase
 
 
