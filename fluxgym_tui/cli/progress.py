@@ -140,8 +140,9 @@ def keep_line(event: events.RunEvent) -> list[str]:
 
 
 def end_line(event: events.EndEvent) -> str:
-    """How an attempt ended, in one line."""
-    code = "" if event.exit_code in (None, 0) else f" (exit code {event.exit_code})"
+    """How an attempt ended, in one line. A signal's exit code is the one that shells show: 137, not -9."""
+    number = event.exit_code if event.exit_code is None or event.exit_code >= 0 else 128 - event.exit_code
+    code = f" (exit code {number})" if number else ""
     return f"{event.outcome}{code}" + (f": {event.reason}" if event.reason else "")
 
 

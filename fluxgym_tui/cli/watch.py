@@ -4,7 +4,7 @@ import time
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.events import EndEvent
-from fluxgym_tui.base.text import human_size
+from fluxgym_tui.base.text import count, human_size
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.progress import Progress
 from fluxgym_tui.runs.directory import RunDirectory
@@ -57,8 +57,9 @@ def exit_code(outcome: str | None) -> ExitCode:
 
 def files_made(run: RunDirectory) -> list[str]:
     """A line for each thing the run left: LoRA files, sample pictures, its folder."""
-    lines = [f"  {path}  {human_size(path.stat().st_size)}" for path in sorted(run.output_dir.glob("*.safetensors"))]
+    loras = [f"  {path}  {human_size(path.stat().st_size)}" for path in sorted(run.output_dir.glob("*.safetensors"))]
+    lines = loras or ["  no LoRA was saved"]
     samples = sorted(run.samples.glob("*.png")) if run.samples.is_dir() else []
     if samples:
-        lines.append(f"  {run.samples}/  {len(samples)} sample pictures")
-    return [f"files of {run.name}:", *(lines or ["  no LoRA was saved"]), f"  {run.run_dir}/  spec, events and logs"]
+        lines.append(f"  {run.samples}/  {count(len(samples), 'sample picture')}")
+    return [f"files of {run.name}:", *lines, f"  {run.run_dir}/  spec, events and logs"]

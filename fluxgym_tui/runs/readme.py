@@ -28,6 +28,8 @@ _SHOWN = (
     "seed",
 )
 
+_SAMPLES = 12  # pictures shown
+
 
 def write_readme(run: RunDirectory, *, end: EndEvent | None = None) -> None:
     """Write the README of `run` from its manifest, its journal and the files beside it; `end` is about to be journaled.
@@ -46,9 +48,13 @@ def readme_text(run: RunDirectory, *, end: EndEvent | None = None) -> str:
     blocks = [f"# {_plain(facts.get('title') or run.name)}", _intro(facts), _state(facts, fold)]
     if files := _lora_files(run.output_dir):
         blocks.append("## LoRA files\n\n" + "\n".join(files))
-    if pictures := sorted(path.name for path in run.samples.glob("*.png")) if run.samples.is_dir() else []:
-        newest = pictures[-12:]
-        blocks.append("## Samples\n\n" + "\n".join(f"![{name}](sample/{name})" for name in newest))
+    elif fold.outcome is not None:
+        blocks.append("No LoRA was saved.")
+    if pictures := _sample_names(run):
+        newest = pictures[-_SAMPLES:]
+        left = len(pictures) - len(newest)
+        more = f"The newest {len(newest)} of {len(pictures):,}; the others lie in `sample/`.\n\n" if left else ""
+        blocks.append(f"## Samples\n\n{more}" + "\n".join(f"![{name}](sample/{name})" for name in newest))
     blocks.append("## Settings\n\n" + _settings(facts.get("settings", {})))
     blocks.append(
         "Everything that trained it lies beside this file: `run/spec.yaml` starts the same training again, "
@@ -79,6 +85,12 @@ def _state(facts: Mapping[str, Any], fold: RunFold) -> str:
 
 def _lora_files(folder: Path) -> list[str]:
     return [f"- `{path.name}` ({human_size(path.stat().st_size)})" for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _sample_names(run: RunDirectory) -> list[str]:
+    """The sample pictures in the order they were made: their names count epochs and steps in turn."""
+    pictures = run.samples.glob("*.png") if run.samples.is_dir() else []
+    return [path.name for path in sorted(pictures, key=lambda path: (path.stat().st_mtime_ns, path.name))]
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

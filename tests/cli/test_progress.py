@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fluxgym_tui.base import events
-from fluxgym_tui.cli.progress import Progress, event_line, tenths
+from fluxgym_tui.cli.progress import Progress, end_line, event_line, tenths
 
 NOW = 30.0  # no event of these tests is older than a minute
 
@@ -33,6 +33,11 @@ def test_a_run_from_start_to_end() -> None:
         "step 10/100 · epoch 1/4 · loss 0.5000 · 2.00 s/step",
         "failed (exit code 137): killed for memory",
     ]
+
+
+@pytest.mark.parametrize(("code", "line"), [(-9, "failed (exit code 137)"), (2, "failed (exit code 2)"), (0, "failed")])
+def test_a_signal_has_one_exit_code_wherever_it_is_named(code: int, line: str) -> None:
+    assert end_line(events.EndEvent(time=9, outcome="failed", exit_code=code)) == line
 
 
 def test_phases_between_steps_are_not_announced_each_time() -> None:
