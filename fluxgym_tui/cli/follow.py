@@ -7,7 +7,7 @@ from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run
 from fluxgym_tui.cli.watch import exit_code, files_made, watch
-from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.state import read_state
 
@@ -31,7 +31,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     except KeyboardInterrupt:
         out.flush()
         if read_state(found).outcome is None:
-            diagnostics.narrate(f"{found.name} goes on; fluxgym-tui stop {found.name} stops it")
+            option = workspace_option(args)
+            diagnostics.narrate(f"{found.name} goes on; fluxgym-tui stop {found.name}{option} stops it")
         return ExitCode.INTERRUPTED
     summary = read_state(found)
     if not args.json:

@@ -5,7 +5,7 @@ import argparse
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run
-from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.state import read_state
@@ -36,7 +36,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         )
     elif asked:
         when = "when its next LoRA file is saved" if args.at_checkpoint else "now"
-        out.line(f"{found.name} was asked to stop {when}; fluxgym-tui follow {found.name} shows it end")
+        option = workspace_option(args)
+        out.line(f"{found.name} was asked to stop {when}; fluxgym-tui follow {found.name}{option} shows it end")
     else:
         out.line(f"{found.name} does not run any more: {before.state}")
     return ExitCode.OK

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from fluxgym_tui.backends.builtin import BuiltinBackend
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
@@ -75,6 +76,27 @@ def test_runs_tells_the_state_and_the_exit_code_of_follow_the_outcome(
     table = run("runs")[1].splitlines()
     assert table[0].split() == ["name", "state", "step", "loss", "started", "lasted", "why"]
     assert table[1].split()[:3] == ["hrld", "failed", "2/5"]
+
+
+def test_a_killed_run_says_that_it_has_no_lora_whatever_else_it_made(fake: FakeRun, run: Run) -> None:
+    fake.run.samples.mkdir()
+    Image.new("RGB", (8, 8)).save(fake.run.samples / "hrld_e000000_00_20260101000000_42.png")
+    fake.start("--wait_at", "2", lora=False)
+    fake.until_step(1)
+    fake.kill(fake.trainer())
+    code, out, _ = run("follow", "hrld")
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[-4:-1] == ["files of hrld:", "  no LoRA was saved", f"  {fake.run.samples}/  1 sample picture"]
+    assert "exit code 137" in out
+    assert "exit code -9" not in out
+
+
+def test_hints_name_the_workspace_that_was_given(fake: FakeRun, run: Run, tmp_path: Path) -> None:
+    fake.start("--wait_at", "2")
+    fake.until_step(1)
+    _, out, _ = run("stop", "hrld", "--at-checkpoint", "--workspace", tmp_path)
+    assert f"fluxgym-tui follow hrld --workspace {tmp_path} shows it end" in out
 
 
 def test_no_runs_say_how_to_start_one(run: Run, run_json: RunJson) -> None:
@@ -149,9 +171,9 @@ def test_log_follows_until_the_run_is_over(fake: FakeRun, run: Run) -> None:
     assert out == "fake trainer: 3 steps\n"
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(fake: FakeRun) -> None:
+def test_ctrl_c_ends_the_watching_and_not_the_run(fake: FakeRun, tmp_path: Path) -> None:
     fake.start("--wait_at", "3")
-    command = [sys.executable, "-m", "fluxgym_tui", "follow", str(fake.run.output_dir)]
+    command = [sys.executable, "-m", "fluxgym_tui", "follow", "hrld", "--workspace", str(tmp_path)]
     terminal, inside = pty.openpty()
     env = {**os.environ, "TERM": "xterm"}
     with subprocess.Popen(
@@ -167,7 +189,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(fake: FakeRun) -> None:
             child.kill()
             os.close(terminal)
     assert b"\r\x1b[2Ktraining \xc2\xb7 step 2/5" in seen
-    assert b"hrld goes on; fluxgym-tui stop hrld stops it" in seen
+    assert b"hrld goes on; fluxgym-tui stop hrld --workspace " + os.fsencode(tmp_path) + b" stops it" in seen
     assert not read_state(fake.run).state.ended
     fake.open_gate()
     fake.until_end()
