@@ -1,6 +1,9 @@
 """The one error type that users read, and the exit codes of every command."""
 
+from collections.abc import Sequence
 from enum import IntEnum
+
+from fluxgym_tui.base.text import one_line
 
 
 class ExitCode(IntEnum):
@@ -22,13 +25,20 @@ class FluxgymError(Exception):
     """An error written for the user: what went wrong and where, and `hint`: what to do next.
 
     Raise it wherever a person can act on it. The top handlers print `message`, then `hint`, and exit with `code`.
+    Several lines are given as a sequence: a line break in one of them is a file name's, and is written out.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None, code: ExitCode = ExitCode.USAGE) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(
+        self, message: str | Sequence[str], *, hint: str | Sequence[str] | None = None, code: ExitCode = ExitCode.USAGE
+    ) -> None:
+        self.message = _joined(message)
+        super().__init__(self.message)
+        self.hint = _joined(hint) if hint else None
         self.code = code
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+def _joined(lines: str | Sequence[str]) -> str:
+    return one_line(lines) if isinstance(lines, str) else "\n".join(map(one_line, lines))

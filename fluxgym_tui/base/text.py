@@ -5,6 +5,9 @@ import re
 # C0 and C1 controls, DEL, line separators, and the marks that reorder or hide text (bidi, BOM, zero width).
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
+# What `str.splitlines` breaks at.
+_BREAKS = re.compile("[\n-\r\x1c-\x1e\x85\u2028\u2029]")
+
 
 def _visible(match: re.Match[str]) -> str:
     code = ord(match.group())
@@ -21,6 +24,11 @@ def terminal_safe(text: str, *, keep: str = "") -> str:
     if not keep:
         return _UNSAFE.sub(_visible, text)
     return _UNSAFE.sub(lambda match: match.group() if match.group() in keep else _visible(match), text)
+
+
+def one_line(text: str) -> str:
+    """`text` with every line break written out as an escape: a file name with one must not begin a line of ours."""
+    return _BREAKS.sub(_visible, text)
 
 
 def human_size(size_bytes: float) -> str:

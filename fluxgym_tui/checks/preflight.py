@@ -10,6 +10,7 @@ from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import find_checkout
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity, blocking
+from fluxgym_tui.base.text import one_line
 from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec
 from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, find_model, load_models, local_files
 from fluxgym_tui.config.presets import wants_small_t5
@@ -198,7 +199,7 @@ def _model_findings(model: ModelEntry, found: ModelFiles | tuple[MissingFile, ..
             severity=Severity.ERROR,
             title=f"{model.key}: {missing.path.name} is not here",
             detail=f"from {missing.source}",
-            fix=f"put it at {missing.path}",
+            fix=f"put it at {one_line(str(missing.path))}",
             path=str(missing.path),
         )
         for missing in found

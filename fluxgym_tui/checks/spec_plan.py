@@ -137,7 +137,7 @@ def _with_what_is_there(finding: Finding, sources: Sequence[StageSource], scans:
     )
 
 
-def error_summary(errors: list[Finding]) -> str:
+def error_summary(errors: list[Finding]) -> list[str]:
     """The errors as the message of one exception: a line each, with what to do."""
     lines = []
     for finding in errors:
@@ -145,7 +145,7 @@ def error_summary(errors: list[Finding]) -> str:
         lines.append(where + finding.title + (f" ({finding.detail})" if finding.detail else ""))
         if finding.fix:
             lines.append(f"  {finding.fix}")
-    return "\n".join(lines)
+    return lines
 
 
 def _plan_images(

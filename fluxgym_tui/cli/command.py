@@ -38,5 +38,5 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     else:
         out.lines(command_text(command.argv, env=command.env, cwd=command.cwd).splitlines())
     if ready.errors:
-        diagnostics.narrate(f"train would not start it now:\n{error_summary(ready.errors)}")
+        diagnostics.narrate("train would not start it now:", *error_summary(ready.errors))
     return ExitCode.OK

@@ -12,9 +12,9 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
 
 
-def narrate(text: str) -> None:
-    """One line about what is being done."""
-    _write(_indented(text))
+def narrate(*lines: str) -> None:
+    """A line about what is being done, or several; a line break within one is a file name's, and is written out."""
+    _write("\n  ".join(map(terminal_safe, lines)))
 
 
 def error(problem: FluxgymError) -> None:
@@ -33,7 +33,7 @@ def crash(problem: BaseException) -> None:
         _write(_indented(text))
         _write(f"{_error_word()}: a bug in fluxgym-tui: {type(problem).__name__}; its traceback is above")
         return
-    _write(f"{_error_word()}: a bug in fluxgym-tui: {type(problem).__name__}: {problem}")
+    _write(f"{_error_word()}: a bug in fluxgym-tui: {type(problem).__name__}: {terminal_safe(str(problem))}")
     _write(f"  The traceback is in {path}; please report it. Runs that were started go on.")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from fluxgym_tui.base.findings import Finding, Severity
-from fluxgym_tui.base.text import count
+from fluxgym_tui.base.text import count, one_line
 
 _NAMED = 3  # files of one and the same finding that are named
 
@@ -16,10 +16,10 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     order = list(Severity)
     lines: list[str] = []
     for (severity, _, title, fix), group in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
-        lines.append(f"{severity}: {title}" + (f" ({count(len(group), 'file')})" if len(group) > 1 else ""))
+        lines.append(f"{severity}: {one_line(title)}" + (f" ({count(len(group), 'file')})" if len(group) > 1 else ""))
         lines += [f"  {line}" for line in _facts(group)]
         if fix:
-            lines += [f"  -> {line}" if number == 0 else f"     {line}" for number, line in enumerate(fix.splitlines())]
+            lines += [f"  -> {line}" if number == 0 else f"     {line}" for number, line in enumerate(fix.split("\n"))]
     return lines
 
 
@@ -38,7 +38,7 @@ def _facts(group: Sequence[Finding]) -> list[str]:
     """Where, and what exactly."""
     lines: list[str] = []
     for finding in group[:_NAMED]:
-        facts = [fact for fact in (finding.path, finding.detail) if fact]
-        lines += ": ".join(facts).splitlines()
+        facts = [one_line(fact) for fact in (finding.path, finding.detail) if fact]
+        lines += [": ".join(facts)] if facts else []
     more = len(group) - _NAMED
     return [*lines, f"... and {more:,} more"] if more > 0 and lines else lines

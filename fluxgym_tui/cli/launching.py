@@ -109,7 +109,8 @@ def _offer_smaller(run: RunDirectory, option: str) -> None:
     path = run.output_dir / f"{run.name}-{smaller.training.vram}.yaml"
     write_atomic(path, dump_spec(smaller))
     diagnostics.narrate(
-        f"The same training by the recipe {smaller.training.vram}:\nfluxgym-tui train {shlex.quote(str(path))}{option}"
+        f"The same training by the recipe {smaller.training.vram}:",
+        f"fluxgym-tui train {shlex.quote(str(path))}{option}",
     )
 
 
@@ -126,9 +127,9 @@ def watch_in_app(run: RunDirectory, workspace: Workspace, args: argparse.Namespa
 
 def _tell_it_goes_on(run: RunDirectory, option: str) -> None:
     diagnostics.narrate(
-        f"{run.name} goes on without this terminal.\n"
-        f"fluxgym-tui follow {run.name}{option}   watches it again\n"
-        f"fluxgym-tui stop {run.name}{option}   stops it"
+        f"{run.name} goes on without this terminal.",
+        f"fluxgym-tui follow {run.name}{option}   watches it again",
+        f"fluxgym-tui stop {run.name}{option}   stops it",
     )
 
 

@@ -123,7 +123,7 @@ def _validated(data: dict[str, Any], tree: Tree | None, *, folder: Path, origin:
         spec = TrainSpec.model_validate(data)
     except ValidationError as error:
         lines, hints = _messages(error, tree, origin)
-        raise FluxgymError("\n".join(lines), hint="\n".join(hints) or None) from error
+        raise FluxgymError(lines, hint=hints) from error
     return with_absolute_paths(spec, folder=folder)
 
 

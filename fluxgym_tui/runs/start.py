@@ -56,7 +56,7 @@ def start(run: RunDirectory) -> int:
             return named.pid
         time.sleep(_LOOK_S)
     raise FluxgymError(
-        f"the supervisor of {run.name} did not come up{_said(run.supervisor_log, log_begin)}",
+        _with_log(f"the supervisor of {run.name} did not come up", _said(run.supervisor_log, log_begin)),
         hint="Check that the disk has room and the machine is not overloaded, then try again.",
         code=ExitCode.FAILED,
     )
@@ -99,11 +99,16 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _said(log: Path, begin: int) -> str:
+def _with_log(message: str, lines: list[str]) -> list[str]:
+    return [f"{message}:", *lines] if lines else [message]
+
+
+def _said(log: Path, begin: int) -> list[str]:
+    """The last lines that were written to `log` after its first `begin` bytes."""
     try:
         with log.open("rb") as file:
             file.seek(begin)
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    return ":\n" + "\n".join(lines[-_LOG_LINES:]) if lines else ""
+        return []
+    return lines[-_LOG_LINES:]

@@ -127,9 +127,10 @@ def parse(arguments: Sequence[str]) -> TrainerOptions:
     problems += _missing(values)
     if problems:
         lines = [f"{problem.flag}: {problem.message}" for problem in problems]
-        head = f"{count(len(problems), 'flag')} cannot be taken:\n  " if len(problems) > 1 else ""
+        if len(problems) > 1:
+            lines = [f"{count(len(problems), 'flag')} cannot be taken:", *(f"  {line}" for line in lines)]
         hints = list(dict.fromkeys(problem.fix for problem in problems))
-        raise FluxgymError(head + "\n  ".join(lines), hint="\n".join(hints[:3]))
+        raise FluxgymError(lines, hint=hints[:3])
     complete = {
         name: values.get(name, () if flag.many else flag.default)
         for name, flag in FLAGS.items()

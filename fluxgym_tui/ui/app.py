@@ -206,7 +206,7 @@ class FluxgymApp(App[None]):
 
     def on_action_failed(self, message: ActionFailed) -> None:
         """A worker's errand did not work."""
-        self.tell_error(FluxgymError(message.message, hint=message.hint))
+        self.tell_error(FluxgymError(message.message.split("\n"), hint=message.hint and message.hint.split("\n")))
 
     def on_key(self, event: events.Key) -> None:
         """Say why a dimmed key does nothing."""

@@ -143,3 +143,10 @@ def test_what_is_no_whole_safetensors_file_is_told_apart(tmp_path: Path, raw: by
 def test_a_missing_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(FluxgymError, match=r"cannot read .*nothing\.safetensors: No such file"):
         read_header(tmp_path / "nothing.safetensors")
+
+
+def test_only_lines_given_apart_are_lines_of_an_error() -> None:
+    assert FluxgymError("no a\nerror: b", hint="see\u2028c").message == "no a\\x0aerror: b"
+    several = FluxgymError(["two:", "x\ny"], hint=["1", "2"])
+    assert (several.message, several.hint) == ("two:\nx\\x0ay", "1\n2")
+    assert FluxgymError("plain", hint=[]).hint is None

@@ -35,3 +35,11 @@ def test_errors_come_first_and_the_same_of_many_files_is_said_once() -> None:
 def test_nothing_found_is_said() -> None:
     assert finding_lines([]) == []
     assert summary_line([]) == "nothing found"
+
+
+def test_a_line_break_in_a_name_or_in_a_fact_begins_no_line() -> None:
+    (title, facts) = finding_lines(
+        [_finding(Severity.WARNING, "odd\nerror: a", path="x\u0085error: b\u2028y", detail="d\rerror: c")]
+    )
+    assert title == "warning: odd\\x0aerror: a"
+    assert facts == "  x\\x85error: b\\u2028y: d\\x0derror: c"

@@ -333,3 +333,25 @@ def test_info_reads_a_lora_from_its_header(run: Run, run_json: RunJson, tmp_path
     assert out.startswith("a.safetensors: FLUX LoRA, kohya's layout\n")
     assert "effective scale     0.5 (alpha / rank)" in out
     assert "ss_base_model_version  flux1" in out
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x0b", "\x85", "\u2028"])
+def test_a_line_break_in_a_file_name_forges_no_line(run: Run, tmp_path: Path, mark: str) -> None:
+    folder = tmp_path / f"evil\x1b[2J{mark}error: fake"
+    folder.mkdir()
+    (folder / f"a{mark}error: fake{mark}  -> run evil.jpg").write_bytes(b"\xff\xd8\xff")
+    (folder / f"b{mark}error: fake.png").write_bytes(_png(512, 512))
+    calls = [
+        ("scan", folder),
+        ("plan", folder, "--images"),
+        ("check", folder),
+        ("train", folder, "--workspace", folder),
+        ("scan", folder / "none"),
+        ("plan", folder / "none.yaml"),
+    ]
+    for words in calls:
+        _, out, err = run(*words)
+        assert "error: fake" in out + err, words
+        assert "\x1b" not in out + err, words
+        lines = (out + err).splitlines()
+        assert not [line for line in lines if line.strip().startswith(("error: fake", "-> run evil"))], words
