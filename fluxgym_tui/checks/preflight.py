@@ -53,17 +53,21 @@ def resolve(
     """`spec` with backend, VRAM recipe and base model named, and the backend and model these are.
 
     `auto` is kohya where sd-scripts is installed, else builtin; Chroma needs kohya, a bundled base builtin.
-    `sd_scripts` is a checkout to use; else it is looked for.
+    `sd_scripts` is a checkout to use, and makes `auto` kohya; else it is looked for.
 
     Raises:
-        FluxgymError: the base model is unknown, or `sd_scripts` is no checkout.
+        FluxgymError: the base model is unknown, or `sd_scripts` is no checkout or would not be used.
     """
     model = find_model(spec.base_model, load_models(workspace=workspace.root))
     backend: Backend = BuiltinBackend(threads=thread_count())
+    if sd_scripts is not None:
+        find_checkout(given=sd_scripts)  # it must be one whatever trains
+        _refuse_unused(sd_scripts, spec, model)
     if spec.backend == "kohya" or (spec.backend == "auto" and not model.bundled):
         checkout = find_checkout(given=sd_scripts, workspace=workspace.root)
         kohya = KohyaBackend(checkout, threads=thread_count())
-        if spec.backend == "kohya" or model.arch == "chroma" or kohya.available() is None:
+        wanted = spec.backend == "kohya" or model.arch == "chroma" or sd_scripts is not None
+        if wanted or kohya.available() is None:
             backend = kohya
     vram = spec.training.vram
     if vram == "auto":
@@ -72,6 +76,18 @@ def resolve(
     training = spec.training.model_copy(update={"vram": vram})
     resolved = spec.model_copy(update={"backend": backend.name, "base_model": model.key, "training": training})
     return resolved, backend, model
+
+
+def _refuse_unused(sd_scripts: Path, spec: TrainSpec, model: ModelEntry) -> None:
+    """A checkout that was named must not be passed over in silence."""
+    if spec.backend == "builtin":
+        why, hint = "backend builtin does not run it", "Use backend: kohya, or leave out --sd-scripts."
+    elif spec.backend == "auto" and model.bundled:
+        why = f"the bundled base {model.key} is trained by backend builtin"
+        hint = "Choose another base model, or leave out --sd-scripts."
+    else:
+        return
+    raise FluxgymError(f"--sd-scripts {sd_scripts} has no use here: {why}", hint=hint)
 
 
 def preflight(

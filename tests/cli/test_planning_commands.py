@@ -355,3 +355,39 @@ def test_a_line_break_in_a_file_name_forges_no_line(run: Run, tmp_path: Path, ma
         assert "\x1b" not in out + err, words
         lines = (out + err).splitlines()
         assert not [line for line in lines if line.strip().startswith(("error: fake", "-> run evil"))], words
+
+
+@pytest.mark.parametrize("command", ["command", "train", "check"])
+def test_a_checkout_that_is_named_is_used_or_refused(run: Run, photos: Path, tmp_path: Path, command: str) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "venv/bin").mkdir(parents=True)
+    (checkout / "venv/bin/python").symlink_to("/bin/false")
+    (checkout / "flux_train_network.py").touch()
+    for backend in ("auto", "builtin", "kohya"):
+        code, out, err = run(command, photos, "--backend", backend, "--sd-scripts", tmp_path / "none")
+        assert (code, out) == (4, "")
+        assert "is no checkout of sd-scripts" in err
+    for options, says in (
+        (["--backend", "builtin"], "backend builtin does not run it"),
+        (["--base-model", "tiny-flux"], "the bundled base tiny-flux is trained by backend builtin"),
+    ):
+        code, out, err = run(command, photos, *options, "--sd-scripts", checkout)
+        assert (code, out) == (2, "")
+        assert f"--sd-scripts {checkout} has no use here: {says}" in err
+
+
+def test_a_checkout_that_is_named_makes_auto_kohya_even_where_it_lacks_something(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    checkout = tmp_path / "checkout"
+    (checkout / "venv/bin").mkdir(parents=True)
+    (checkout / "venv/bin/python").symlink_to("/bin/false")
+    (checkout / "flux_train_network.py").touch()
+    code, out, err = run("command", photos, "--sd-scripts", checkout)
+    assert code == 0
+    assert str(checkout / "flux_train_network.py") in out
+    assert "kohya cannot train: sd-scripts needs accelerate" in err
+    code, out, err = run("train", photos, "--sd-scripts", checkout)
+    assert (code, out) == (6, "")
+    assert "kohya cannot train: sd-scripts needs accelerate" in err
