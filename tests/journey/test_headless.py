@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,9 +23,9 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.lock import holder_of
 from fluxgym_tui.runs.verify import verify_lora
+from tests.journey.commands import PATIENCE_S, cli
 
 Json = dict[str, Any]
-PATIENCE_S = 200
 
 
 @pytest.fixture
@@ -45,11 +44,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def _cli(*arguments: object, folder: Path, check: bool = False) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "fluxgym_tui", *map(str, arguments), "--workspace", str(folder / "ws")]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        command, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=PATIENCE_S, check=check
-    )
+    return cli(*arguments, workspace=folder / "ws", check=check)
 
 
 def _train(folder: Path, *options: object) -> "subprocess.CompletedProcess[str]":
