@@ -1,6 +1,8 @@
 """A run of sd-scripts that is resumed, twice: exactly the epochs asked for, numbered on, as one curve."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,13 @@ from fluxgym_tui.base.events import CheckpointEvent, EndEvent, EpochEvent, Sampl
 from fluxgym_tui.base.files import read_json
 from fluxgym_tui.cli.main import main
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs import resume as runs_resume
 from fluxgym_tui.runs.commands import read_plan
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.follow import follow
 from fluxgym_tui.runs.launch import launch
 from fluxgym_tui.runs.resume import resume
+from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import read_state
 from tests.backends.kohya.test_run import gym, play, spec_in
 
@@ -129,6 +133,28 @@ def test_checkpoints_by_steps_are_not_overwritten(gym: Workspace, monkeypatch: p
     assert options(run)["--save_every_n_epochs"] == "1"
     assert "by epochs" in said[0]
     list(follow(run))
+
+
+def test_ctrl_c_while_it_is_resumed_waits_for_the_supervisor(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = trained(gym, monkeypatch)
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    gate = tmp_path / "gate"  # the stand-in waits there for what it is to print
+    os.mkfifo(gate)
+    recorded = Path(os.environ["FAKE_LOG"]).read_bytes()
+    monkeypatch.setenv("FAKE_LOG", str(gate))
+
+    def interrupted(found: RunDirectory) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return start(found)
+
+    monkeypatch.setattr(runs_resume, "start", interrupted)
+    assert main(["resume", run.name, "--epochs", "2", "--workspace", str(gym.root)]) == ExitCode.INTERRUPTED
+    assert f"fluxgym-tui stop {run.name} --workspace {gym.root}   stops it" in capsys.readouterr().err
+    gate.write_bytes(recorded)
+    list(follow(run))
+    assert (read_state(run).state, read_state(run).attempt) == ("finished", 2)
 
 
 def test_the_command_resumes_and_watches(
