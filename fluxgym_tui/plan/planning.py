@@ -15,7 +15,7 @@ from fluxgym_tui.plan.advice import (
 )
 from fluxgym_tui.plan.buckets import BucketError, BucketFit, BucketSettings, Size, fit
 from fluxgym_tui.plan.parts import PlanDataset, PlanImage, PlannedBucket, PlannedImage, PlanSubset
-from fluxgym_tui.plan.prompts import prompt_findings
+from fluxgym_tui.plan.prompts import made_prompts, prompt_findings
 from fluxgym_tui.plan.steps import (
     Round,
     batches,
@@ -165,6 +165,7 @@ def make_plan(
         fluxgym=_fluxgym_says(datasets, max_train_epochs) if trains else None,
     )
     problems += picture_findings(datasets, images) + bucket_findings(datasets, buckets) + _estimate_findings(steps)
+    made = made_prompts(prompts)
     problems += prompt_findings(
         prompts,
         sample_every_n_steps=sample_every_n_steps,
@@ -188,8 +189,8 @@ def make_plan(
         images=tuple(images),
         buckets=tuple(buckets),
         steps=steps,
-        samples=tuple(samples) if trains and prompts else (),
-        prompts=len(prompts),
+        samples=tuple(samples) if trains and made else (),
+        prompts=len(made),
         checkpoints=tuple(checkpoints) if trains else (),
         disk_bytes=lora_bytes * (len(checkpoints) + 1) if trains and lora_bytes is not None else None,
         findings=tuple(problems),

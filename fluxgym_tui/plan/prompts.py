@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from fluxgym_tui.base.findings import Finding, Severity
-from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt
+from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
+from fluxgym_tui.base.text import count
 
 # (word), (word:1.3), [word]; a backslash before a bracket is how people say that they mean the bracket itself.
 _WEIGHTED = re.compile(r"(?<!\\)\([^()]*:\s*\d*\.?\d+\s*\)")
@@ -20,17 +21,22 @@ _PROBLEMS = {
 }
 
 
+def made_prompts(prompts: Sequence[str]) -> list[str]:
+    """The prompts that samples are made of: what is left when `prompts` go through a `sample_prompts.txt`."""
+    return [line for prompt in prompts for line in prompt_lines(prompt)]
+
+
 def prompt_findings(
-    lines: Sequence[str],
+    prompts: Sequence[str],
     *,
     sample_every_n_steps: int | None = None,
     sample_every_n_epochs: int | None = None,
     sample_at_first: bool = False,
 ) -> list[Finding]:
-    """What there is to say about the prompt `lines` and when they are sampled; 0 is taken as None: never."""
-    findings = [finding for number, line in enumerate(lines, 1) for finding in _of_line(number, parse_prompt(line))]
+    """What there is to say about the `prompts` and when they are sampled; 0 is taken as None: never."""
+    findings = [finding for number, prompt in enumerate(prompts, 1) for finding in _of_prompt(number, prompt)]
     interval = bool(sample_every_n_steps or sample_every_n_epochs)
-    if lines and not interval and not sample_at_first:
+    if prompts and not interval and not sample_at_first:
         findings.append(
             _warning(
                 "prompts_without_interval",
@@ -38,7 +44,7 @@ def prompt_findings(
                 "set samples.every_n_steps or samples.every_n_epochs (sd-scripts: --sample_every_n_steps or _epochs)",
             )
         )
-    if interval and not lines:
+    if interval and not prompts:
         findings.append(
             _warning(
                 "interval_without_prompts",
@@ -56,6 +62,26 @@ def prompt_findings(
             )
         )
     return findings
+
+
+def _of_prompt(number: int, prompt: str) -> Iterator[Finding]:
+    lines = prompt_lines(prompt)
+    if len(prompt.strip().splitlines()) > 1:
+        yield _warning(
+            "prompt_line_break",
+            f"prompt {number} has a line break: {count(len(lines), 'sample')} a round are made of it, one a line",
+            "write it on one line, or as a prompt for each",
+        )
+    elif prompt.startswith("#"):
+        yield _warning(
+            "prompt_comment",
+            f"prompt {number} begins with #, which makes it a comment: no samples are made of it",
+            "begin it with another character, or take it out",
+        )
+    elif not lines:
+        yield from _of_line(number, parse_prompt(prompt))
+    for line in lines:
+        yield from _of_line(number, parse_prompt(line))
 
 
 def _of_line(number: int, prompt: SamplePrompt) -> Iterator[Finding]:

@@ -391,3 +391,11 @@ def test_a_checkout_that_is_named_makes_auto_kohya_even_where_it_lacks_something
     code, out, err = run("train", photos, "--sd-scripts", checkout)
     assert (code, out) == (6, "")
     assert "kohya cannot train: sd-scripts needs accelerate" in err
+
+
+def test_the_plan_counts_the_samples_that_will_be_made(run: Run, photos: Path) -> None:
+    prompts = [word for text in ("# 1 girl", "a cat", "a dog") for word in ("--sample-prompt", text)]
+    code, out, _ = run("plan", photos, "--trigger", "x", "--sample-every-n-steps", "100", *prompts)
+    assert code == 0
+    assert "each of 2 prompts" in out
+    assert "warning: prompt 1 begins with #" in out

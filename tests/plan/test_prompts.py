@@ -3,7 +3,7 @@
 import pytest
 
 from fluxgym_tui.base.findings import Severity
-from fluxgym_tui.plan.prompts import prompt_findings
+from fluxgym_tui.plan.prompts import made_prompts, prompt_findings
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,17 @@ def test_intervals(lines: list[str], arguments: dict[str, int], expected: list[s
         sample_at_first=bool(arguments.get("sample_at_first")),
     )
     assert [finding.code for finding in findings] == expected
+
+
+def test_only_prompts_that_become_lines_of_the_file_are_counted() -> None:
+    prompts = ["a cat", "# a dog", "a bird\nin a tree", ""]
+    assert made_prompts(prompts) == ["a cat", "a bird", "in a tree"]
+    findings = prompt_findings(prompts, sample_every_n_steps=1)
+    assert [(finding.code, finding.severity) for finding in findings] == [
+        ("prompt_comment", Severity.WARNING),
+        ("prompt_line_break", Severity.WARNING),
+        ("prompt_empty", Severity.WARNING),
+    ]
+    assert findings[0].title.startswith("prompt 2 begins with #")
+    assert "prompt 3 has a line break: 2 samples a round" in findings[1].title
+    assert [finding.code for finding in prompt_findings(["# a dog"], sample_every_n_steps=1)] == ["prompt_comment"]
