@@ -1,6 +1,7 @@
 """Writes a spec as YAML: every key with its value, and for a new one a comment that says what it does."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,18 @@ def _entry(route: str, name: str, value: Any, indent: str, comments: bool) -> li
     elif isinstance(value, list) and value and (isinstance(value[0], Mapping) or len(value) > 2 or _long(value)):
         body = [f"{indent}{name}:", *(f"{indent}  - {inline(item)}" for item in value)]
     else:
-        body = [f"{indent}{name}: {inline(value)}"]
+        shown = _rate(value) if comments and route == "training.learning_rate" else inline(value)
+        body = [f"{indent}{name}: {shown}"]
     if comment is None:
         return body
     if len(body) == 1 and len(body[0]) < _COMMENT_COLUMN:
         return [f"{body[0]:<{_COMMENT_COLUMN}}# {comment}"]
     return [f"{indent}# {comment}", *body]
+
+
+def _rate(value: float) -> str:
+    """A learning rate as people write it, `8e-4`, where that is shorter."""
+    return min(inline(value), f"{Decimal(repr(value)):e}", key=len)
 
 
 def _long(value: list[Any]) -> bool:

@@ -272,6 +272,9 @@ def new_spec_text(
         data["trigger"] = trigger
     spec = change_spec(build_spec(data), dict(changes or {}))
     written = spec_data(spec)
+    if spec.trigger is None:  # most need one, so its line stands ready
+        head = {key: written.pop(key) for key in ("schema", "name")}
+        written = {**head, "trigger": None, **written}
     if spec.after == AfterSpec():
         del written["after"]  # nothing of it is done yet, so a new spec does not offer it
     if relative_to is not None and folder.is_relative_to(Path(relative_to).absolute()):

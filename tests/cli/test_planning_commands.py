@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fluxgym_tui.config.spec_edit import update_spec_text
+from fluxgym_tui.config.specfile import load_spec
 from tests.cli.calls import Run, RunJson
 
 
@@ -399,3 +401,20 @@ def test_the_plan_counts_the_samples_that_will_be_made(run: Run, photos: Path) -
     assert code == 0
     assert "each of 2 prompts" in out
     assert "warning: prompt 1 begins with #" in out
+
+
+@pytest.mark.parametrize(("rate", "written"), [("8e-4", "8e-4"), ("0.002", "2e-3"), ("0.01", "0.01"), ("1e-5", "1e-5")])
+def test_a_new_spec_has_a_line_for_the_trigger_and_rates_as_people_write_them(
+    run: Run, photos: Path, tmp_path: Path, rate: str, written: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    assert run("new", photos, "-o", path, "--learning-rate", rate)[0] == 0
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert lines[2].startswith("trigger: null  ")
+    assert "# caption of pictures that have none" in lines[2]
+    assert f"  learning_rate: {written} " in text
+    spec = load_spec(path)
+    assert (spec.trigger, spec.training.learning_rate) == (None, float(rate))
+    named = update_spec_text(text, spec.model_copy(update={"trigger": "hrld"}), folder=tmp_path, origin="s.yaml")
+    assert named == text.replace("trigger: null", "trigger: hrld", 1)
