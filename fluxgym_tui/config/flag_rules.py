@@ -138,22 +138,31 @@ def _full_name(written: str) -> str | None:
 
 def _refuse_misplaced(name: str, place: Place) -> None:
     if name in SAID_ELSEWHERE:
-        raise refuse(place, f"--{name} is not taken here", f"Set {SAID_ELSEWHERE[name]} instead.")
+        raise refuse(place, f"{_named(name, place)}is not taken here", f"Set {SAID_ELSEWHERE[name]} instead.")
     if name in FIXED_IN_DATASET:
         raise refuse(
-            place, f"--{name} would have no effect: dataset.toml says it, and {FIXED_IN_DATASET[name]}", "Take it out."
+            place,
+            f"{_named(name, place)}would have no effect: dataset.toml says it, and {FIXED_IN_DATASET[name]}",
+            "Take it out.",
         )
     if name in SECRETS:
-        raise refuse(place, f"--{name} holds a secret, and specs and command lines are not secret", SECRETS[name])
+        raise refuse(
+            place, f"{_named(name, place)}holds a secret, and specs and command lines are not secret", SECRETS[name]
+        )
 
 
 def _refuse_difference(name: str, value: object, said: Mapping[str, Any], where: str, place: Place) -> None:
     if name in said and said[name] != value:
         raise refuse(
             place,
-            f"{name} is {_shown(value)} here and {_shown(said[name])} in {where}",
+            f"{_named(name, place)}is {_shown(value)} here and {_shown(said[name])} in {where}",
             "Give it once: a setting in two places would silently lose one.",
         )
+
+
+def _named(name: str, place: Place) -> str:
+    """What a message about the option at `place` begins with: under `flags` its key has said the name already."""
+    return "" if place == ("flags", name) else f"--{name} "
 
 
 def _shown(value: object) -> str:

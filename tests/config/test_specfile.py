@@ -319,8 +319,11 @@ class TestOnePlaceForEachSetting:
     @pytest.mark.parametrize(
         ("text", "what"),
         [
-            ("training: {network_dim: 8}\nflags: {network_dim: 4}\n", "network_dim is 4 here and 8 in training"),
-            ("training: {seed: 1}\nextra_args: [--seed, '2']\n", "seed is 2 here and 1 in training or flags"),
+            ("training: {network_dim: 8}\nflags: {network_dim: 4}\n", "flags.network_dim is 4 here and 8 in training"),
+            (
+                "training: {seed: 1}\nextra_args: [--seed, '2']\n",
+                "extra_args.0 --seed is 2 here and 1 in training or flags",
+            ),
             ("flags: {seed: 1}\nextra_args: [--seed=2]\n", "seed is 2 here and 1 in training or flags"),
             ("flags: {sigmoid_scale: 1}\nextra_args: [--sigmoid_scale, '2']\n", "sigmoid_scale is 2.0 here and 1.0"),
             ("flags: {save_state: false}\nextra_args: [--save_state]\n", "save_state is true here and false in flags"),
@@ -345,7 +348,7 @@ class TestOnePlaceForEachSetting:
     def test_a_dataset_key_is_no_flag(self, name: str) -> None:
         value = "true" if name in ("enable_bucket", "bucket_no_upscale") else "512"
         error = refused(HEAD + f"flags: {{{name}: {value}}}\n")
-        assert f"flags.{name} --{name} is not taken here" in error.message
+        assert f"flags.{name} is not taken here" in error.message
         assert "dataset." in str(error.hint)
         extra = refused(HEAD + f"extra_args: [--{name}, '512']\n")
         assert f"--{name} is not taken here" in extra.message
