@@ -174,13 +174,25 @@ def _read(arguments: Sequence[str]) -> tuple[dict[str, FlagResult], list[FlagPro
     for written, texts in _split(arguments):
         try:
             flag = _known(written)
-            value = _value(flag, texts)
+            stray = flag.read is None and texts and f"{written}={texts[0]}" not in arguments
+            if stray:
+                problems.append(_stray(texts[0], after=written))
+            value = _value(flag, [] if stray else texts)
             if values.get(flag.name, value) != value:
                 raise _Wrong("it is given twice, with different values", "Give it once.")  # noqa: TRY301
             values[flag.name] = value
         except _Wrong as wrong:
             problems.append(FlagProblem(written, wrong.message, wrong.fix))
     return values, problems + _lacking_each_other(values)
+
+
+def _stray(word: str, *, after: str) -> FlagProblem:
+    """A word that stands after a switch, as one at the end of the extra arguments does."""
+    return FlagProblem(
+        word,
+        f"no flag stands before it that it could belong to: {after} takes no value",
+        "Take it out, or write its flag before it.",
+    )
 
 
 def _lacking_each_other(values: Mapping[str, FlagResult]) -> list[FlagProblem]:

@@ -137,3 +137,11 @@ def test_reading_flags_needs_no_torch() -> None:
     code = "import sys, fluxgym_tui.trainer.flags; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_stray_word_is_named_and_not_the_switch_before_it() -> None:
+    (problem,) = check(["--network_train_unet_only", "stray", "word"])
+    assert problem.flag == "stray"
+    assert "--network_train_unet_only takes no value" in problem.message
+    (problem,) = check(["--network_train_unet_only=yes"])
+    assert problem.flag == "--network_train_unet_only"
