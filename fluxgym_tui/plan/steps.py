@@ -163,6 +163,8 @@ def _epochs_in_words(counts: StepCounts) -> str:
     rest = counts.total % counts.steps_per_epoch
     if not rest:
         return count(counts.epochs, "epoch")
+    if counts.epochs == 1:
+        return f"{rest:,} of an epoch's {count(counts.steps_per_epoch, 'step')}"
     return f"{count(counts.epochs - 1, 'epoch')} and {rest:,} of the next one's {count(counts.steps_per_epoch, 'step')}"
 
 

@@ -189,5 +189,8 @@ def test_the_formula_adds_up() -> None:
         "ceil(1/1) + ceil(1/1) + ceil(1/1) + ceil(1/1) + ... (5 buckets) = 5 batches an epoch; "
         "12 steps = 2 epochs and 2 of the next one's 5 steps"
     )
+    assert step_formula(count_steps(5, max_train_steps=4), [(5, 1)], by_epochs=False).endswith(
+        "4 steps = 4 of an epoch's 5 steps"
+    )
     assert step_formula(count_steps(5, max_train_steps=10), [(5, 1)], by_epochs=False).endswith("10 steps = 2 epochs")
     assert step_formula(count_steps(0), [], by_epochs=True) == "nothing to train"
