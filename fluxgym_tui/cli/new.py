@@ -19,7 +19,7 @@ def configure(parser: CommandParser) -> None:
         example='fluxgym-tui new photos/ -o hrld.yaml --trigger "hrld man" --resolution 768,1024',
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of pictures")
-    parser.add_argument("-o", "--output", type=Path, metavar="SPEC", help="the file to write (default: print it)")
+    parser.add_argument("-o", "--output", type=Path, metavar="SPEC", help="the file to write (default, or -: print it)")
     parser.add_argument("--force", action="store_true", help="replace SPEC if it is there")
     add_spec_options(parser)
     add_json(parser)
@@ -28,7 +28,7 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write the spec, or print it."""
     folder: Path = args.folder
-    target: Path | None = args.output
+    target: Path | None = None if args.output == Path("-") else args.output
     if not folder.is_dir():
         raise FluxgymError(f"{folder} is no folder", hint="Give the folder that holds the pictures.")
     if target is not None and target.exists() and not args.force:

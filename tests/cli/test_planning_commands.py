@@ -418,3 +418,11 @@ def test_a_new_spec_has_a_line_for_the_trigger_and_rates_as_people_write_them(
     assert (spec.trigger, spec.training.learning_rate) == (None, float(rate))
     named = update_spec_text(text, spec.model_copy(update={"trigger": "hrld"}), folder=tmp_path, origin="s.yaml")
     assert named == text.replace("trigger: null", "trigger: hrld", 1)
+
+
+def test_new_prints_to_a_dash(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("new", photos, "-o", "-")
+    assert code == 0
+    assert out.startswith("schema: 1 ")
+    assert not (tmp_path / "-").exists()
