@@ -48,6 +48,7 @@ async def test_a_folder_becomes_a_spec_that_is_saved_as_typed(workspace: Workspa
         field = app.screen.query_one("#field-training-network_dim Input", Input)
         field.focus()
         field.value = "8"
+        await until(pilot, lambda: app.draft.values.get("training.network_dim") == "8", what="the rank")
         await until(pilot, lambda: app.draft.planned, what="the plan")
         assert app.draft.ready is not None
         assert app.draft.ready.plan.plan.steps.total == 3 * 10 * 16
