@@ -129,7 +129,7 @@ CASES: tuple[tuple[str, str, str, str], ...] = (
     (
         "accelerate_config",
         "",
-        "ValueError: The config file at /root/.cache/huggingface/accelerate/default_config.yaml had unknown keys "
+        "ValueError: The config file at /home/me/.cache/huggingface/accelerate/default_config.yaml had unknown keys "
         "(['fp8_config']), please try upgrading your `accelerate` version or fix (and potentially remove) these keys",
         "default_config.yaml",
     ),
