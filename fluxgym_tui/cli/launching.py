@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.base.events import ProblemEvent
 from fluxgym_tui.base.files import read_json, write_atomic
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
-from fluxgym_tui.cli.watch import watch
+from fluxgym_tui.cli.watch import exit_code, files_made, watch
 from fluxgym_tui.cli.workspaces import workspace_option
 from fluxgym_tui.config.smaller import smaller_spec
 from fluxgym_tui.config.spec import TrainSpec
@@ -87,6 +88,22 @@ def _warnings(run: RunDirectory) -> list[Finding]:
         for found in findings
         if found["severity"] == Severity.WARNING
     ]
+
+
+def leave_or_watch(run: RunDirectory, out: Output, args: argparse.Namespace) -> ExitCode:
+    """What follows a start: with --detach how to come back, else the run to its end and the files it made."""
+    if args.detach:
+        if args.json:
+            out.json_line(last_line(run, None))
+        else:
+            out.line(f"{run.name} runs; fluxgym-tui follow {run.name}{workspace_option(args)} watches it")
+        return ExitCode.OK
+    summary = watch_to_end(run, out, args)
+    if args.json:
+        out.json_line(last_line(run, summary))
+    else:
+        out.lines(files_made(run))
+    return exit_code(summary.outcome)
 
 
 def watch_to_end(run: RunDirectory, out: Output, args: argparse.Namespace) -> RunSummary:

@@ -4,11 +4,10 @@ import argparse
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.cli import diagnostics
-from fluxgym_tui.cli.launching import Watching, last_line, watch_to_end
+from fluxgym_tui.cli.launching import Watching, leave_or_watch
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run, whole_number
-from fluxgym_tui.cli.watch import exit_code, files_made
-from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
+from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.resume import resume
 
@@ -39,16 +38,5 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     with Watching(args, out) as watching:
         watching.of(found)
         resume(found, more_epochs=args.epochs, weights=args.weights, narrate=diagnostics.narrate)
-        if args.detach:
-            if args.json:
-                out.json_line(last_line(found, None))
-            else:
-                out.line(f"{found.name} runs; fluxgym-tui follow {found.name}{workspace_option(args)} watches it")
-            return ExitCode.OK
-        summary = watch_to_end(found, out, args)
-        if args.json:
-            out.json_line(last_line(found, summary))
-        else:
-            out.lines(files_made(found))
-        return exit_code(summary.outcome)
+        return leave_or_watch(found, out, args)
     return ExitCode.INTERRUPTED

@@ -3,12 +3,11 @@
 import argparse
 
 from fluxgym_tui.base.errors import ExitCode
-from fluxgym_tui.cli.launching import Watching, last_line, start, watch_to_end
+from fluxgym_tui.cli.launching import Watching, leave_or_watch, start
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
-from fluxgym_tui.cli.watch import exit_code, files_made
-from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
+from fluxgym_tui.cli.workspaces import workspace_of
 
 
 def configure(parser: CommandParser) -> None:
@@ -31,16 +30,5 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Start the run and, unless detached, follow it to its end."""
     with Watching(args, out) as watching:
         run = start(spec_of(args), workspace_of(args), sd_scripts=args.sd_scripts, started=watching.of)
-        if args.detach:
-            if args.json:
-                out.json_line(last_line(run, None))
-            else:
-                out.line(f"{run.name} runs; fluxgym-tui follow {run.name}{workspace_option(args)} watches it")
-            return ExitCode.OK
-        summary = watch_to_end(run, out, args)
-        if args.json:
-            out.json_line(last_line(run, summary))
-        else:
-            out.lines(files_made(run))
-        return exit_code(summary.outcome)
+        return leave_or_watch(run, out, args)
     return ExitCode.INTERRUPTED
