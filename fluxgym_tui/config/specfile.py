@@ -10,7 +10,15 @@ from pydantic import BaseModel, ValidationError
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.config.flag_rules import SAID_ELSEWHERE
 from fluxgym_tui.config.sd_flags import FLAG_KINDS
-from fluxgym_tui.config.spec import DECIDED_BY_MODEL, AfterSpec, DatasetSpec, SubsetSpec, TrainingSpec, TrainSpec
+from fluxgym_tui.config.spec import (
+    DECIDED_BY_MODEL,
+    AfterSpec,
+    DatasetSpec,
+    SamplesSpec,
+    SubsetSpec,
+    TrainingSpec,
+    TrainSpec,
+)
 from fluxgym_tui.config.values import NULL_WORDS, Plain
 from fluxgym_tui.config.yaml_text import Route, Tree, decode, read_tree
 
@@ -212,6 +220,14 @@ def _unknown_key(route: Route) -> tuple[str, str]:
         return message, f"{key} belongs under flags, as every option of sd-scripts that training has no key for."
     if near := get_close_matches(key, known, n=1):
         return message, f"Did you mean {near[0]} instead of {key}?"
+    # Written at the wrong level and misspelt, too.
+    elsewhere = {
+        name: f"{group}.{name}"
+        for group, model in (("dataset", DatasetSpec), ("training", TrainingSpec), ("samples", SamplesSpec))
+        for name in model.model_fields
+    }
+    if near := get_close_matches(key, elsewhere, n=1, cutoff=0.75):
+        return message, f"Did you mean {elsewhere[near[0]]}?"
     return message, f"Known keys {'in ' + where if where else 'here'}: {', '.join(known)}."
 
 

@@ -512,3 +512,10 @@ def test_change_spec_takes_words_from_a_command_line() -> None:
         change_spec(spec, {"training.lerning_rate": 3})
     with pytest.raises(FluxgymError, match=r"unknown key name\.x"):
         change_spec(spec, {"name.x": 3})
+
+
+def test_a_key_misspelt_at_the_wrong_level_is_named_with_its_group(tmp_path: Path) -> None:
+    with pytest.raises(FluxgymError) as caught:
+        parse_spec("name: x\nlerning_rate: 3\ndataset: {path: .}\n", folder=tmp_path, origin="a.yaml")
+    assert "a.yaml:2:1: unknown key lerning_rate" in caught.value.message
+    assert caught.value.hint == "Did you mean training.learning_rate?"
