@@ -78,6 +78,7 @@ class FluxgymApp(App[None]):
         """`screen` is shown first; `open_path` (a folder or spec) and `trigger` are what the user gave on the way in;
         `run` is what the Live screen shows; a theme that the user chooses is kept in `settings_file`.
         """
+        self.DEFAULT_MODE = screen  # type: ignore[misc]  # else Textual builds and styles an empty screen first
         super().__init__()
         self.workspace = workspace
         self.open_path = open_path
@@ -89,23 +90,24 @@ class FluxgymApp(App[None]):
         self.alive_line = ""
         self.ascii_only = ascii_only
         self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
-        self._first_screen = screen
         self._settings = settings or Settings()
         self._settings_file = settings_file
         self._ascii = AsciiFilter()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(_new_screen, entry.name))
-
-    def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
         wanted = self._settings.theme or THEMES[0].name
-        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
-        self.set_keymap(dict(self._settings.keys))
-        self.switch_mode(self._first_screen)
-        self._theme_kept = self.theme
+        self._theme_kept = wanted if wanted in self.available_themes else THEMES[0].name
+        self.set_reactive(
+            App.theme, self._theme_kept
+        )  # before any style sheet is read: a change reads all of them again
+
+    def on_mount(self) -> None:
+        if self._settings.keys:
+            self.set_keymap(dict(self._settings.keys))
         self.theme_changed_signal.subscribe(self, self._theme_chosen)
-        if self.theme != wanted or self._settings.keys:
+        if self._settings.theme not in (None, self.theme) or self._settings.keys:
             self.set_timer(1.0, self._tell_unknown_settings)  # it reads every screen: not before the first paint
 
     def _tell_unknown_settings(self) -> None:

@@ -14,6 +14,7 @@ from fluxgym_tui.ui.screens.events import EventsScreen
 from fluxgym_tui.ui.screens.help import HelpScreen
 from fluxgym_tui.ui.screens.jump import JumpScreen
 from fluxgym_tui.ui.screens.runs import RunsScreen
+from fluxgym_tui.ui.widgets.key_bar import KeyBar
 from tests.ui.waiting import until
 from tests.ui.written_runs import write_run
 
@@ -126,3 +127,16 @@ async def test_what_a_worker_did_not_expect_is_told(workspace: Workspace, monkey
     async with app.run_test() as pilot:
         await until(pilot, lambda: app.told, what="a word about it")
         assert "the disk is gone" in app.told[-1].message
+
+
+async def test_a_click_on_a_key_presses_it_and_the_apps_keys_are_always_in_sight(workspace: Workspace) -> None:
+    app = FluxgymApp(workspace=workspace, screen="live")
+    async with app.run_test(size=(80, 24)) as pilot:
+        bar = app.screen.query_one(KeyBar)
+        text = bar.render_line(0).text
+        assert len(text) == 80
+        assert text.rstrip().endswith("? help  q quit")
+        await pilot.click(bar, offset=(text.index("s stop"), 0))
+        assert app.told[-1].message == "stop: no run is shown; 8 lists them"
+        await pilot.click(bar, offset=(text.index("? help"), 0))
+        assert isinstance(app.screen, HelpScreen)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from fluxgym_tui.ui.actions import Action
+from fluxgym_tui.ui.widgets.key_bar import KeyBar
 from fluxgym_tui.ui.widgets.tab_bar import TabBar
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class WorkScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TabBar(self.NAME)
         yield from self.compose_body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def compose_body(self) -> ComposeResult:
         """What is between tab bar and footer."""
@@ -45,7 +45,7 @@ class WorkScreen(Screen[None]):
         return None
 
     def refresh_availability(self) -> None:
-        """`refresh_bindings`, but only where an answer of `why_not` has changed: building a footer costs 50 ms."""
+        """`refresh_bindings`, but only where an answer of `why_not` has changed: asking for every key costs."""
         possible = tuple(self.why_not(action.action.partition("(")[0]) is None for action in self.ACTIONS)
         if possible != self._possible:
             self._possible = possible

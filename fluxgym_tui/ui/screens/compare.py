@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from fluxgym_tui.base.events import SampleEvent
 from fluxgym_tui.base.text import terminal_safe
@@ -20,6 +20,7 @@ from fluxgym_tui.runs.journal import read_entries
 from fluxgym_tui.ui.run_history import RunHistory
 from fluxgym_tui.ui.screens.dialog import Dialog
 from fluxgym_tui.ui.theme import MUTED
+from fluxgym_tui.ui.widgets.key_bar import KeyBar
 from fluxgym_tui.ui.widgets.loss_chart import Line, LossChart
 from fluxgym_tui.ui.widgets.picture import Picture
 
@@ -63,7 +64,7 @@ class CompareScreen(Dialog[None]):
                 with Vertical():
                     yield Static("", id=f"caption-{number}", classes="caption", markup=False)
                     yield Picture(colour=self._colour)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         names = " | ".join(terminal_safe(run.name) for run in self._runs)

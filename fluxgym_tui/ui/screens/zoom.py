@@ -6,10 +6,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.sample_table import SampleTable
+from fluxgym_tui.ui.widgets.key_bar import KeyBar
 from fluxgym_tui.ui.widgets.picture import Picture
 
 
@@ -46,7 +47,7 @@ class ZoomScreen(ModalScreen[tuple[int, int]]):
                 yield Static("", id="lora-title", markup=False)
                 yield Picture(colour=self._colour)
         yield Static("", id="prompt", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._show()
