@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Sequence
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.trainer.flags import TrainerOptions, help_text, parse
+from fluxgym_tui.trainer.flags import help_text, parse
+from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 

@@ -15,7 +15,7 @@ from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, load_da
 from fluxgym_tui.dataset.captions import read_caption, trained_caption
 from fluxgym_tui.plan.buckets import BucketFit, BucketSettings, check_flux_steps, fit
 from fluxgym_tui.plan.steps import regularisation_repeats
-from fluxgym_tui.trainer.flags import TrainerOptions
+from fluxgym_tui.trainer.options import TrainerOptions
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # in small or capital letters, as sd-scripts lists them
 LATENT_PIXELS = 16  # a packed token is 2 x 2 latents of 8 x 8 pixels: sides are multiples of it

@@ -4,108 +4,11 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Literal
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import count
 from fluxgym_tui.trainer.flag_table import FLAGS, Flag, FlagResult, FlagScalar, Status, resolution
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainerOptions:
-    """Every honoured flag by its own name, with sd-scripts' defaults; what each does is in `flag_table.FLAGS`."""
-
-    pretrained_model_name_or_path: Path
-    clip_l: Path
-    t5xxl: Path
-    ae: Path
-    tokenizer_cache_dir: Path | None
-    output_dir: Path
-    output_name: str | None
-    dataset_config: Path
-    resolution: str | None
-    train_batch_size: int
-    enable_bucket: bool
-    min_bucket_reso: int
-    max_bucket_reso: int
-    bucket_reso_steps: int
-    bucket_no_upscale: bool
-    caption_extension: str
-    prior_loss_weight: float
-    cache_latents: bool
-    cache_latents_to_disk: bool
-    vae_batch_size: int
-    cache_text_encoder_outputs: bool
-    cache_text_encoder_outputs_to_disk: bool
-    text_encoder_batch_size: int | None
-    t5xxl_max_token_length: int | None
-    apply_t5_attn_mask: bool
-    max_data_loader_n_workers: int
-    network_module: str | None
-    network_dim: int | None
-    network_alpha: float
-    network_args: tuple[str, ...]
-    network_dropout: float | None
-    scale_weight_norms: float | None
-    network_weights: Path | None
-    network_train_unet_only: bool
-    optimizer_type: str
-    optimizer_args: tuple[str, ...]
-    learning_rate: float
-    unet_lr: float | None
-    max_grad_norm: float
-    lr_scheduler: str
-    lr_warmup_steps: int | float
-    lr_scheduler_num_cycles: int
-    lr_scheduler_power: float
-    lr_decay_steps: int | float
-    lr_scheduler_timescale: int | None
-    lr_scheduler_min_lr_ratio: float | None
-    max_train_steps: int
-    max_train_epochs: int | None
-    gradient_accumulation_steps: int
-    gradient_checkpointing: bool
-    mixed_precision: Literal["no", "bf16"]
-    seed: int | None
-    guidance_scale: float
-    timestep_sampling: str
-    sigmoid_scale: float
-    discrete_flow_shift: float
-    weighting_scheme: str
-    logit_mean: float
-    logit_std: float
-    mode_scale: float
-    model_prediction_type: str
-    loss_type: str
-    huber_schedule: str
-    huber_c: float
-    huber_scale: float
-    ip_noise_gamma: float | None
-    ip_noise_gamma_random_strength: bool
-    model_type: str
-    save_model_as: str
-    save_precision: Literal["float", "fp16", "bf16"] | None
-    save_every_n_epochs: int | None
-    save_every_n_steps: int | None
-    save_last_n_epochs: int | None
-    save_last_n_steps: int | None
-    save_state: bool
-    save_state_on_train_end: bool
-    save_last_n_epochs_state: int | None
-    save_last_n_steps_state: int | None
-    resume: Path | None
-    training_comment: str | None
-    metadata_title: str | None
-    metadata_author: str | None
-    metadata_description: str | None
-    metadata_license: str | None
-    metadata_tags: str | None
-    sample_prompts: Path | None
-    sample_every_n_steps: int | None
-    sample_every_n_epochs: int | None
-    sample_at_first: bool
-    fluxgym_probe: bool
+from fluxgym_tui.trainer.options import TrainerOptions
 
 
 @dataclass(frozen=True, slots=True)

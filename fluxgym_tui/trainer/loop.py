@@ -11,11 +11,11 @@ from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.trainer.cache import read_ahead
 from fluxgym_tui.trainer.data import Picture
 from fluxgym_tui.trainer.encode import fill_caches
-from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.lora import DEFAULT_DIM
 from fluxgym_tui.trainer.metadata import TrainingFacts
+from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from fluxgym_tui import __version__
 from fluxgym_tui.trainer.checkpoint import model_hash
-from fluxgym_tui.trainer.flags import TrainerOptions
+from fluxgym_tui.trainer.options import TrainerOptions
 
 # Options that are told as they were given.
 _OPTIONS = (

@@ -18,10 +18,10 @@ from fluxgym_tui.base.modelfiles import ModelFile, read_model_file
 from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
 from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_steps, sample_rounds
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
-from fluxgym_tui.trainer.flags import TrainerOptions
 from fluxgym_tui.trainer.flow import FlowSettings
 from fluxgym_tui.trainer.network_args import read_network_arguments
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
+from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.state import TrainState, read_state
 
 DEFAULT_OUTPUT_NAME = "last"

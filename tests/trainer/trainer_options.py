@@ -8,8 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from fluxgym_tui.trainer.flags import TrainerOptions, parse
+from fluxgym_tui.trainer.flags import parse
 from fluxgym_tui.trainer.loop import train
+from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.stopping import StopRequest
 
