@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # pydantic comes with these: the first screen is painted with
     from fluxgym_tui.config.sd_flags import FlagValue
     from fluxgym_tui.config.spec import TrainSpec
     from fluxgym_tui.dataset.scanned import ScanResult
+    from fluxgym_tui.dataset.staging import StageSource
 
 Value = str | bool
 _ORIGIN = "form"
@@ -91,6 +92,17 @@ class Draft:
         """The folder of pictures, as it was said."""
         text = str(self.values.get(PATH, "")).strip()
         return Path(text).expanduser().absolute() if text else None
+
+    @property
+    def sources(self) -> "tuple[StageSource, ...]":
+        """The folders that are trained: the one of the pictures, then the subsets of the spec."""
+        from fluxgym_tui.checks.spec_plan import stage_sources
+        from fluxgym_tui.dataset.staging import StageSource
+
+        if self.spec is not None:
+            return stage_sources(self.spec)
+        trigger = str(self.values.get(TRIGGER, "")).strip()
+        return () if self.folder is None else (StageSource(self.folder, trigger=trigger or None),)
 
     @property
     def scan(self) -> "ScanResult | None":

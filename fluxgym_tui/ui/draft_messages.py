@@ -31,10 +31,13 @@ class DraftOpened(Message):
 
 @dataclass
 class FolderScanned(Message):
-    """What lies in the folder of pictures; `result` is None where it cannot be read, and `problem` says why."""
+    """What lies in the folders of pictures; `scans` is None where `folder`, the first, cannot be read, and why.
+
+    A folder that is as it was has the very result that it had.
+    """
 
     folder: Path
-    result: ScanResult | None
+    scans: Mapping[Path, ScanResult] | None
     problem: str = ""
 
 

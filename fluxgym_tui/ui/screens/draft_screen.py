@@ -1,5 +1,6 @@
 """What Dataset, Parameters and Plan share: opening, checking, saving and starting the training being prepared."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class DraftScreen(WorkScreen):
             self._open()
         else:
             self.show_draft()
-            self.refresh_bindings()
+            self.refresh_availability()
             self._look(rescan=self.looks_again)
 
     @property
@@ -83,7 +84,7 @@ class DraftScreen(WorkScreen):
     def changed(self) -> None:
         """The draft was changed by this screen."""
         self.show_draft()
-        self.refresh_bindings()
+        self.refresh_availability()
         if self._survey_timer is not None:
             self._survey_timer.stop()
         self._survey_timer = self.set_timer(SURVEY_AFTER_S, self._look)
@@ -100,7 +101,7 @@ class DraftScreen(WorkScreen):
         shown = self.app.screen
         if isinstance(shown, DraftScreen):
             shown.show_draft()
-            shown.refresh_bindings()
+            shown.refresh_availability()
 
     # Opening
 
@@ -151,26 +152,27 @@ class DraftScreen(WorkScreen):
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
     def _look(self, *, rescan: bool = False) -> None:
         from fluxgym_tui.checks.preflight import preflight
-        from fluxgym_tui.dataset.scan import scan
         from fluxgym_tui.ui.draft_messages import FolderScanned, Surveyed
+        from fluxgym_tui.ui.draft_scans import same_scans, scan_folders
         from fluxgym_tui.ui.pace import known_pace
 
         worker, draft = get_current_worker(), self.draft
-        folder, spec, scans = draft.folder, draft.spec, dict(draft.scans)
+        folder, spec, known, before = draft.folder, draft.spec, draft.scans, draft.ready
         if folder is None:
             return
-        if rescan or folder not in scans:
-            try:
-                scans[folder] = scan(folder)
-            except FluxgymError as error:
-                if not worker.is_cancelled:
-                    self.post_message(FolderScanned(folder, None, str(error)))
-                return
-            if worker.is_cancelled:
-                return
-            self.post_message(FolderScanned(folder, scans[folder]))
-        elif draft.planned:
+        try:
+            scans = scan_folders([folder, *(source.folder for source in draft.sources)], known, rescan=rescan)
+        except FluxgymError as error:
+            if not worker.is_cancelled:
+                self.post_message(FolderScanned(folder, None, str(error)))
             return
+        if worker.is_cancelled:
+            return
+        if same_scans(scans, known):
+            if draft.planned and not rescan:
+                return
+        else:
+            self.post_message(FolderScanned(folder, scans))
         if spec is None:
             return
         try:
@@ -179,19 +181,21 @@ class DraftScreen(WorkScreen):
             if not worker.is_cancelled:
                 self.post_message(Surveyed(spec, None, str(error)))
             return
+        if before is not None and before.plan == ready.plan:
+            ready = replace(ready, plan=before.plan)  # the same one: what was drawn of it need not be drawn anew
         pace, of = known_pace(self.fluxgym.workspace, base_model=ready.model.key, backend=ready.backend.name)
         if not worker.is_cancelled:
             self.post_message(Surveyed(spec, ready, seconds_per_step=pace, pace_of=of))
 
     def on_folder_scanned(self, message: "FolderScanned") -> None:
-        """Take note of what lies in the folder."""
+        """Take note of what lies in the folders."""
         self.draft.scan_problem = message.problem
         self.draft.surveyed = None  # the old plan is shown until the new one is there
-        if message.result is None:
-            self.draft.scans.pop(message.folder, None)
+        if message.scans is None:
+            self.draft.scans = {}
             self.draft.ready, self.draft.ready_problem = None, message.problem
         else:
-            self.draft.scans = {message.folder: message.result}
+            self.draft.scans = dict(message.scans)
         self._show_everywhere()
 
     def on_surveyed(self, message: "Surveyed") -> None:
