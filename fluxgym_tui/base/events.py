@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 SCHEMA = 1
@@ -72,7 +72,8 @@ class ProgressEvent(RunEvent):
 class StepEvent(RunEvent):
     """One optimiser step. `step` counts over all attempts; a later event of the same step amends the earlier.
 
-    `loss` is the step's own, `avg_loss` the running mean a trainer prints; `seconds` is the time the step took.
+    `loss` is the step's own, `avg_loss` the running mean a trainer prints; `seconds` is the time the step took. What an
+    amendment has no value for stays as it was; it may come when later steps are told already.
     """
 
     kind: ClassVar[str] = "step"
@@ -83,6 +84,11 @@ class StepEvent(RunEvent):
     avg_loss: float | None = None
     lr: float | None = None
     seconds: float | None = None
+
+    def amended(self, by: "StepEvent") -> "StepEvent":
+        """This step with all that `by` has a value for; its time stays."""
+        told = {name: getattr(by, name) for name in ("total", "epoch", "loss", "avg_loss", "lr", "seconds")}
+        return replace(self, **{name: value for name, value in told.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ class Progress:
         self.end: events.EndEvent | None = None
         self._seconds: deque[float] = deque(maxlen=_RECENT_STEPS)
         self._last_step_time: float | None = None
+        self._newest = 0  # step of this attempt: what is not behind it amends
         self._heard_at: float | None = None
 
     def feed(self, event: events.RunEvent) -> list[str]:
@@ -50,6 +51,7 @@ class Progress:
             case events.AttemptEvent():
                 self._seconds.clear()
                 self._last_step_time = None
+                self._newest = 0
                 return [f"attempt {event.number}"] if event.number > 1 else []
             case events.EndEvent():
                 self.end = event
@@ -99,8 +101,9 @@ class Progress:
         return parts
 
     def _take_step(self, event: events.StepEvent) -> None:
-        if self.step is not None and event.step == self.step.step:  # an amendment of the step before
-            self.step = event
+        if event.step <= self._newest:
+            if self.step is not None and event.step == self.step.step:
+                self.step = self.step.amended(event)
             return
         seconds = event.seconds
         if seconds is None and self._last_step_time is not None:
@@ -108,6 +111,7 @@ class Progress:
         if seconds is not None and seconds >= 0:
             self._seconds.append(seconds)
         self._last_step_time = event.time
+        self._newest = event.step
         self.step = event
 
     def _enter(self, event: events.PhaseEvent) -> list[str]:

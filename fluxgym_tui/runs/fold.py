@@ -30,7 +30,8 @@ class RunFold:
     """Sums over a journal's first `offset` bytes. Times are seconds since 1970; absent facts are None.
 
     `attempts` counts trainer processes started, `ends` attempts that are over, `positions` how far each origin was
-    copied; `problem` is of attempt `problem_attempt`. `outcome`, `exit_code` and `reason` are the last end's.
+    copied; `step_attempt` is the attempt that made `step`; `problem` is of attempt `problem_attempt`. `outcome`,
+    `exit_code` and `reason` are the last end's.
     """
 
     offset: int = 0
@@ -44,6 +45,7 @@ class RunFold:
     done: int | None = None
     todo: int | None = None
     step: int = 0
+    step_attempt: int = 0
     total: int | None = None
     epoch: int | None = None
     epochs: int | None = None
@@ -98,7 +100,8 @@ class RunFold:
         if event.seconds is not None and math.isfinite(event.seconds) and event.step > self.step:
             before = self.seconds_per_step
             self.seconds_per_step = event.seconds if before is None else before + _SMOOTHING * (event.seconds - before)
-        self.step = event.step
+        if event.step > self.step or self.step_attempt != self.attempts:  # an attempt may begin before the last's end
+            self.step, self.step_attempt = event.step, self.attempts
         for name in ("total", "epoch", "loss", "avg_loss", "lr"):
             value = getattr(event, name)
             if value is not None:

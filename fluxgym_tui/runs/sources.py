@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fluxgym_tui.base.events import RunEvent, from_line
-from fluxgym_tui.runs.commands import LogFormat
+from fluxgym_tui.runs.commands import ChildCommand, LogFormat
 from fluxgym_tui.runs.directory import ChildFiles
 from fluxgym_tui.runs.journal import Entry, LineReader
 
@@ -120,14 +120,19 @@ class Both:
 _PARSERS: dict[LogFormat, tuple[str, str]] = {"kohya": ("fluxgym_tui.backends.kohya.log", "KohyaLog")}
 
 
-def source_for(log_format: LogFormat, files: ChildFiles, positions: dict[str, int]) -> Source:
-    """The source of a child's events, going on behind what the journal has of it already."""
-    if log_format not in _PARSERS:
+def source_for(child: ChildCommand, files: ChildFiles, positions: dict[str, int]) -> Source:
+    """The source of the events of `child`, going on behind what the journal has of it already."""
+    if child.log_format not in _PARSERS:
         return EventsFile(files.events, position=positions.get(files.events.name, 0))
-    module, name = _PARSERS[log_format]
+    module, name = _PARSERS[child.log_format]
     parser: LogParser = getattr(importlib.import_module(module), name)()
-    log = ParsedLog(files.log, parser, position=positions.get(files.log.name, 0))
-    # Only a trainer whose log is parsed leaves its pictures untold, so only its supervisor loads this.
+    log: Source = ParsedLog(files.log, parser, position=positions.get(files.log.name, 0))
+    # Only a trainer whose log is parsed leaves its pictures and losses untold, so only its supervisor loads these.
+    from fluxgym_tui.backends.kohya.tracker import tracker_place
     from fluxgym_tui.runs.sample_files import SampleFiles, position_of_samples
+    from fluxgym_tui.runs.tracker_file import TrackedLog
 
+    place = tracker_place(child.argv, cwd=child.cwd)
+    if place is not None:
+        log = TrackedLog(log, place, files, positions)
     return Both(log, SampleFiles(files.run_dir.parent / "sample", position=position_of_samples(positions)))

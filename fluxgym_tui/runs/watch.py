@@ -36,7 +36,7 @@ class ChildWatch:
         self._files = run.child(child.phase, plan.attempt)
         self._recorder = recorder
         self._patience = patience
-        self._source: Source = source_for(child.log_format, self._files, recorder.fold.positions)
+        self._source: Source = source_for(child, self._files, recorder.fold.positions)
         self._escalation: Escalation | None = None
         self._starter: asyncio.Task[int] | None = None
 

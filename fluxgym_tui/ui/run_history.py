@@ -74,6 +74,8 @@ class RunHistory:
         self.probes: dict[str, float] = {}
         self._seconds: deque[float] = deque(maxlen=_RECENT_STEPS)
         self._last_step_time: float | None = None
+        self._newest = 0  # step of this attempt: what is not behind it amends
+        self._true_losses = False  # this attempt tells the loss of each step, if later than its mean
 
     def feed(self, new: Iterable[events.RunEvent]) -> None:
         """Take events in the journal's order."""
@@ -103,6 +105,7 @@ class RunHistory:
                 self.end = None
                 self._seconds.clear()
                 self._last_step_time = None
+                self._newest, self._true_losses = 0, False
             case events.CheckpointEvent():
                 self.checkpoints.append(event)
             case events.SampleEvent():
@@ -117,21 +120,25 @@ class RunHistory:
                 pass
 
     def _take_step(self, event: events.StepEvent) -> None:
-        amends = self.step is not None and event.step == self.step.step
+        amends = event.step <= self._newest
         loss = event.loss
-        if loss is None and not amends:
+        if loss is not None:
+            self._true_losses, self.averaged = True, False
+        elif not amends and not self._true_losses:
             loss, self.averaged = event.avg_loss, event.avg_loss is not None or self.averaged
-        elif loss is not None:
-            self.averaged = False
         if loss is not None:
             self.curve.put(event.step, loss)
-        if not amends:
-            seconds = event.seconds
-            if seconds is None and self._last_step_time is not None:
-                seconds = event.time - self._last_step_time
-            if seconds is not None and seconds >= 0:
-                self._seconds.append(seconds)
-            self._last_step_time = event.time
+        if amends:
+            if self.step is not None and event.step == self.step.step:
+                self.step = self.step.amended(event)
+            return
+        seconds = event.seconds
+        if seconds is None and self._last_step_time is not None:
+            seconds = event.time - self._last_step_time
+        if seconds is not None and seconds >= 0:
+            self._seconds.append(seconds)
+        self._last_step_time = event.time
+        self._newest = event.step
         self.step = event
 
     @property

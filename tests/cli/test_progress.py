@@ -66,6 +66,9 @@ def test_a_slow_step_does_not_bend_the_rate_and_an_amendment_is_no_step() -> Non
     assert progress.seconds_left() == 95.0
     progress.feed(events.PhaseEvent(time=6, name="train"))
     assert "loss 0.2500" in progress.status(now=NOW)
+    progress.feed(events.StepEvent(time=5.2, step=3, loss=9.0))  # a tracker may tell a step when later ones are told
+    assert "step 5/100 · epoch 1 · loss 0.2500" in progress.status(now=NOW)
+    assert progress.seconds_per_step() == 1.0
 
 
 def test_facts_that_are_absent_are_left_out() -> None:

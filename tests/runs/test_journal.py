@@ -242,3 +242,21 @@ def test_a_log_on_the_full_disk_too_is_no_reason_to_die(tmp_path: Path, monkeypa
     assert recorder.retry()
     recorder.close()
     assert load_fold(run).phase == "load"
+
+
+def test_an_amendment_is_no_step_however_late(tmp_path: Path) -> None:
+    def step(number: int, *, loss: float | None = None, avg_loss: float | None = None) -> Entry:
+        return Entry(StepEvent(time=float(number), step=number, loss=loss, avg_loss=avg_loss))
+
+    fold = RunFold()
+    for entry in (Entry(AttemptEvent(time=0.0, number=1, command=[])), step(1), step(2), step(3, avg_loss=0.5)):
+        fold.add(entry)
+    fold.add(step(2, loss=0.25))
+    assert (fold.step, fold.loss, fold.avg_loss) == (3, 0.25, 0.5)
+    # A resumed attempt goes back to its state, and its steps count.
+    for entry in (Entry(AttemptEvent(time=4.0, number=2, command=[])), step(2), step(1, loss=0.125)):
+        fold.add(entry)
+    assert (fold.step, fold.loss) == (2, 0.125)
+    one = StepEvent(time=1.0, step=1, total=8, avg_loss=0.5)
+    amended = one.amended(StepEvent(time=9.0, step=1, loss=0.25, lr=1e-3))
+    assert amended == StepEvent(time=1.0, step=1, total=8, avg_loss=0.5, loss=0.25, lr=1e-3)

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -232,8 +233,9 @@ def test_a_parsed_log_gives_each_event_once_over_any_restarts(
 
 def test_each_backend_has_its_source(tmp_path: Path) -> None:
     files = ChildFiles(tmp_path, "train", 1)
-    assert isinstance(source_for("builtin", files, {}), EventsFile)
-    kohya = source_for("kohya", files, {})
+    child = ChildCommand(phase="train", argv=("x",), cwd=tmp_path)
+    assert isinstance(source_for(child, files, {}), EventsFile)
+    kohya = source_for(replace(child, log_format="kohya"), files, {})
     assert isinstance(kohya, Both)
     assert kohya.pull() == []
 

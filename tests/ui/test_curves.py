@@ -69,6 +69,18 @@ def test_a_step_is_amended_and_a_resumed_run_goes_back() -> None:
     assert len(curve.smooth) == 3
 
 
+def test_true_losses_that_come_late_take_the_place_of_the_running_mean() -> None:
+    history = RunHistory()
+    history.feed([StepEvent(time=float(step), step=step, total=9, avg_loss=1.0) for step in (1, 2, 3)])
+    assert (list(history.curve.raw), history.averaged) == ([1.0] * 3, True)
+    history.feed([StepEvent(time=3.5, step=step, loss=step / 10) for step in (1, 2, 3)])
+    assert (list(history.curve.raw), history.averaged) == ([0.1, 0.2, 0.3], False)
+    history.feed([StepEvent(time=4.0, step=4, total=9, avg_loss=1.0)])  # its own loss comes next
+    assert (list(history.curve.steps), history.averaged, history.seconds_per_step) == ([1, 2, 3], False, 1.0)
+    history.feed([StepEvent(time=4.1, step=4, loss=0.4)])
+    assert history.step == StepEvent(time=4.0, step=4, total=9, avg_loss=1.0, loss=0.4)
+
+
 def test_a_loss_that_is_no_number_leaves_the_smoothed_one_alone() -> None:
     curve = Curve()
     for loss in (0.5, math.nan, 0.5):

@@ -10,7 +10,7 @@ from fluxgym_tui.backends.kohya.options import options_of
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.safetensors import read_header
-from fluxgym_tui.config.sd_flags import FLAG_KINDS
+from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue
 
 _FLUX_WIDTH = 3072  # sd-scripts builds FLUX.1 and Chroma at their own width, whatever the file has
 _CAPTION_CHANGES = ("caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate")
@@ -120,8 +120,22 @@ def _arguments(job: TrainJob) -> list[str]:
         *flag_arguments(job.flags),
         *flag_arguments({name: str(path) for name, path in last.items()}),
         *flag_arguments({"output_name": job.output_name}),
+        *flag_arguments(_tracker_flags(job)),
         *job.extra_args,
     ]
+
+
+def _tracker_flags(job: TrainJob) -> dict[str, FlagValue]:
+    """A tracker that tells each step's own loss, which the log does not, where the spec has none of its own."""
+    said = {*job.flags, *(word.removeprefix("--").partition("=")[0] for word in job.extra_args)}
+    if said & {"log_with", "logging_dir"}:
+        return {}
+    own: dict[str, FlagValue] = {
+        "log_with": "tensorboard",
+        "logging_dir": str(job.output_dir / "logs"),
+        "log_prefix": f"{job.output_name}-",
+    }
+    return {name: value for name, value in own.items() if name not in said}
 
 
 def _contradictions(job: TrainJob) -> Iterator[Finding]:

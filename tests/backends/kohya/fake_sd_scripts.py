@@ -2,13 +2,15 @@
 
 The real ones need gigabytes of models; what is tested is everything around them. Called as accelerate is:
 `accelerate launch [its options] flux_train_network.py [options]`. FAKE_LOG names the recorded log,
-FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved, FAKE_STATE is the epoch of a state saved.
+FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved, FAKE_STATE is the epoch of a state saved,
+FAKE_TRACKER names the event file of its tracker.
 """
 
 import gzip
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 _SMALLEST_PNG = bytes.fromhex(
@@ -22,6 +24,11 @@ def main() -> int:
     words = sys.argv[1:]
     value = {word: words[index + 1] for index, word in enumerate(words[:-1]) if word.startswith("--")}
     output, name = Path(value["--output_dir"]), value["--output_name"]
+    if tracker := os.environ.get("FAKE_TRACKER"):
+        begun = f"{value['--log_prefix']}{time.strftime('%Y%m%d%H%M%S')}"
+        events = Path(value["--logging_dir"]) / begun / f"network_train/events.out.tfevents.{int(time.time())}.h.1.0"
+        events.parent.mkdir(parents=True)
+        events.write_bytes(Path(tracker).read_bytes())
     sys.stderr.buffer.write(gzip.decompress(Path(os.environ["FAKE_LOG"]).read_bytes()))
     sys.stderr.flush()
     if "FAKE_LORA" in os.environ:

@@ -83,7 +83,7 @@ SD/.venv/bin/accelerate launch --mixed_precision bf16 --num_processes 1 --num_ma
 --discrete_flow_shift 3.1582 --model_prediction_type raw --loss_type l2 --max_data_loader_n_workers 2
 --network_train_unet_only --sample_every_n_steps 100
 --dataset_config /gym/outputs/hrld-person/dataset.toml --output_dir /gym/outputs/hrld-person --output_name hrld-person
---vae_batch_size 2
+--log_with tensorboard --logging_dir /gym/outputs/hrld-person/logs --log_prefix hrld-person- --vae_batch_size 2
 """
 
 

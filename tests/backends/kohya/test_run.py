@@ -1,23 +1,29 @@
 """A run of backend kohya from the spec to its end, under the real supervisor; sd-scripts itself is a stand-in."""
 
+import gzip
 import json
+import math
+import os
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent, StepEvent
+from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent, StepEvent, WarningEvent
 from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.cli.main import main
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec, load_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.follow import follow
-from fluxgym_tui.runs.launch import launch
+from fluxgym_tui.runs.launch import launch, next_job
 from fluxgym_tui.runs.state import read_state
+from tests.backends.kohya.event_files import write_event_file
 from tests.backends.kohya.recorded import FOLDER
 
 
@@ -178,3 +184,59 @@ def test_a_flag_of_nobody_stops_the_start(gym: Workspace) -> None:
     (error,) = preflight(spec, workspace=gym).errors
     assert "--sigmod_scale" in error.title
     assert error.fix == "Did you mean sigmoid_scale?"
+
+
+class TestTracker:
+    """The losses of single steps come from the tracker's file, later than the bar and under the same numbers."""
+
+    def test_they_amend_what_the_bar_told(self, gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        losses = [1 / step for step in range(1, 25)]
+        file = write_event_file(gym.root / "tb", losses, begun=1, prefix="")
+        monkeypatch.setenv("FAKE_TRACKER", str(file))
+        play(monkeypatch, "ok_pipe", status=0, lora=True)
+        run = launch(spec_in(gym), workspace=gym)
+        events = [event for event in follow(run) if isinstance(event, StepEvent)]
+        told = {event.step: event for event in events if event.loss is not None}
+        assert [round(told[step].loss or 0, 6) for step in range(1, 25)] == [round(loss, 6) for loss in losses]
+        assert told[2].lr == 8e-4
+        assert [event.step for event in events if event.avg_loss is not None] == list(range(1, 25))
+        state = read_state(run)
+        assert (state.state, state.step, state.total) == ("finished", 24, 24)
+        assert state.loss == pytest.approx(1 / 24)
+        assert state.lr == 8e-4
+        assert state.avg_loss is not None
+
+    def test_a_nan_is_told_of_the_true_loss(self, gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        losses = [math.nan if step == 7 else 0.5 for step in range(1, 25)]
+        file = write_event_file(gym.root / "tb", losses, begun=1, prefix="")
+        monkeypatch.setenv("FAKE_TRACKER", str(file))
+        play(monkeypatch, "ok_pipe", status=0, lora=True)
+        change_log(gym, monkeypatch, lambda raw: re.sub(rb"avr_loss=[\d.]+", b"avr_loss=nan", raw))
+        run = launch(spec_in(gym), workspace=gym)
+        events = list(follow(run))
+        warnings = [event.title for event in events if isinstance(event, WarningEvent)]
+        assert [title for title in warnings if "nan" in title] == ["the loss of step 7 is nan"]
+        assert read_state(run).loss == 0.5
+
+    @pytest.mark.parametrize(
+        ("flags", "expected"),
+        [
+            ({}, {"log_with": "tensorboard", "logging_dir": "OUT/logs", "log_prefix": "hrld-person-"}),
+            ({"log_prefix": "mine"}, {"log_with": "tensorboard", "logging_dir": "OUT/logs", "log_prefix": "mine"}),
+            ({"log_with": "wandb"}, {"log_with": "wandb"}),
+            ({"logging_dir": "/tb"}, {"logging_dir": "/tb"}),
+        ],
+    )
+    def test_ones_own_tracker_is_kept(self, gym: Workspace, flags: dict[str, str], expected: dict[str, str]) -> None:
+        ready = preflight(spec_in(gym).model_copy(update={"flags": flags}), workspace=gym)
+        job = next_job(ready, workspace=gym)
+        argv = ready.backend.would_run(job).argv
+        said = {word[2:]: argv[at + 1] for at, word in enumerate(argv) if word.startswith("--log")}
+        assert {name: value.replace(str(job.output_dir), "OUT") for name, value in said.items()} == expected
+
+
+def change_log(gym: Workspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
+    """Have a changed form of the recorded log played."""
+    path = gym.root / "changed.raw.gz"
+    path.write_bytes(gzip.compress(change(gzip.decompress(Path(os.environ["FAKE_LOG"]).read_bytes()))))
+    monkeypatch.setenv("FAKE_LOG", str(path))
