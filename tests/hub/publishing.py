@@ -1,0 +1,149 @@
+"""What the stand-in for the Hub needs to be published to: repositories made, files taken, commits, faults on demand."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+
+from tests.hub.standin import Exchange, Repo, StandIn
+
+
+@dataclass(kw_only=True)
+class Publishing:
+    """What was published, and what is to go wrong.
+
+    `stored` are large files by their sha256; `uploads` the ones that came, in order. `fail_upload_of` refuses the
+    large files with these contents once each; `fail_commits` answers that many commits with 500. `commits` has one
+    entry a commit: the paths it wrote and deleted.
+    """
+
+    hub: StandIn
+    stored: dict[str, bytes] = field(default_factory=dict)
+    uploads: list[str] = field(default_factory=list)
+    commits: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    refused: list[bytes] = field(default_factory=list)
+    fail_commits: int = 0
+
+    def expect_failure(self, content: bytes) -> None:
+        """Refuse the next upload of `content` in a way that is not tried again."""
+        self.refused.append(content)
+
+
+def _writable(hub: StandIn, exchange: Exchange, owner: str) -> bool:
+    known = hub.tokens.get(exchange.token or "")
+    if known is None:
+        exchange.refuse(401, "Invalid username or password.")
+        return False
+    if known.role == "read" or owner not in (known.name, *known.orgs):
+        exchange.refuse(403, f"You don't have the rights to create a model under the namespace {owner}")
+        return False
+    return True
+
+
+def accept_publishing(hub: StandIn) -> Publishing:
+    """Let `hub` be published to."""
+    state = Publishing(hub=hub)
+    name = r"([^/]+/[^/]+)"
+
+    @hub.on("POST", "/api/repos/create")
+    def create(exchange: Exchange, _: re.Match[str]) -> None:
+        asked = exchange.json()
+        known = hub.tokens.get(exchange.token or "")
+        owner = asked.get("organization") or (known.name if known else "")
+        if not _writable(hub, exchange, owner):
+            return
+        repo = f"{owner}/{asked['name']}"
+        answer = {"url": f"{hub.url}/{repo}", "name": repo, "id": "0123456789abcdef01234567"}
+        if repo in hub.repos:
+            exchange.reply(409, answer, headers={"X-Error-Message": "You already created this model repo"})
+            return
+        hub.repos[repo] = Repo(private=asked.get("visibility") == "private", files={".gitattributes": b""})
+        exchange.reply(200, answer)
+
+    @hub.on("PUT", rf"/api/models/{name}/settings")
+    def settings(exchange: Exchange, match: re.Match[str]) -> None:
+        if _writable(hub, exchange, match[1].partition("/")[0]):
+            asked = exchange.json()
+            private = asked.get("private", asked.get("visibility") == "private")
+            hub.repos[match[1]].private = bool(private)
+            exchange.reply(200, {"private": private})
+
+    @hub.on("POST", "/api/validate-yaml")
+    def validate(exchange: Exchange, _: re.Match[str]) -> None:
+        exchange.reply(200, {"errors": [], "warnings": []})
+
+    @hub.on("POST", rf"/api/models/{name}/preupload/main")
+    def preupload(exchange: Exchange, match: re.Match[str]) -> None:
+        if not _writable(hub, exchange, match[1].partition("/")[0]):
+            return
+        there = hub.repos[match[1]].files
+        answers = []
+        for file in exchange.json()["files"]:
+            path = file["path"]
+            mode = "lfs" if path.endswith((".safetensors", ".png")) else "regular"
+            answers.append(
+                {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": _oid(there.get(path), mode)}
+            )
+        exchange.reply(200, {"files": answers})
+
+    @hub.on("POST", rf"/{name}\.git/info/lfs/objects/batch")
+    def batch(exchange: Exchange, match: re.Match[str]) -> None:
+        if not _writable(hub, exchange, match[1].partition("/")[0]):
+            return
+        objects = []
+        for wanted in exchange.json()["objects"]:
+            answer = {"oid": wanted["oid"], "size": wanted["size"]}
+            if wanted["oid"] not in state.stored:
+                answer["actions"] = {"upload": {"href": f"{hub.cdn_url}/lfs/{wanted['oid']}"}}
+            objects.append(answer)
+        exchange.reply(200, {"transfer": "basic", "objects": objects})
+
+    @hub.on("PUT", r"/lfs/([0-9a-f]{64})")
+    def put(exchange: Exchange, match: re.Match[str]) -> None:
+        body = exchange.request.body
+        if body in state.refused:
+            state.refused.remove(body)
+            exchange.refuse(403, "the storage refuses, on demand")
+            return
+        assert hashlib.sha256(body).hexdigest() == match[1]
+        state.stored[match[1]] = body
+        state.uploads.append(match[1])
+        exchange.reply(200)
+
+    @hub.on("POST", rf"/api/models/{name}/commit/main")
+    def commit(exchange: Exchange, match: re.Match[str]) -> None:
+        if state.fail_commits:
+            state.fail_commits -= 1
+            exchange.refuse(500, "the commit fails, on demand")
+            return
+        if not _writable(hub, exchange, match[1].partition("/")[0]):
+            return
+        repo = hub.repos[match[1]]
+        written, deleted = [], []
+        for line in exchange.request.body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "file":
+                repo.files[value["path"]] = base64.b64decode(value["content"])
+                written.append(value["path"])
+            elif entry["key"] == "lfsFile":
+                repo.files[value["path"]] = state.stored[value["oid"]]
+                written.append(value["path"])
+            elif entry["key"] == "deletedFile":
+                del repo.files[value["path"]]
+                deleted.append(value["path"])
+        state.commits.append((sorted(written), sorted(deleted)))
+        repo.commit = hashlib.sha1(exchange.request.body).hexdigest()
+        exchange.reply(200, {"commitUrl": f"{hub.url}/{match[1]}/commit/{repo.commit}", "commitOid": repo.commit})
+
+    return state
+
+
+def _oid(content: bytes | None, mode: str) -> str | None:
+    """What a file is known by: an LFS file by its sha256, another by git's own name for it."""
+    if content is None:
+        return None
+    if mode == "lfs":
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
