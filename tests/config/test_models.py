@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.config.models import MissingFile, ModelFiles, find_model, load_models, local_files
+from fluxgym_tui.config.models import (
+    MissingFile,
+    ModelEntry,
+    ModelFiles,
+    find_model,
+    load_models,
+    local_files,
+    model_folders,
+)
 from fluxgym_tui.config.resources import bundled
 
 
@@ -115,6 +123,83 @@ def test_fluxgyms_own_file_is_read_over_the_packaged_one(tmp_path: Path) -> None
     assert lacking["t5xxl"].source.file == "t5xxl_fp16.safetensors"
 
 
+def test_fluxgyms_keys_are_no_second_model(tmp_path: Path) -> None:
+    """fluxgym's own models.yaml, whose keys are a key and two aliases of ours, beside what it says of its own."""
+    (tmp_path / "models.yaml").write_text(
+        "flux-dev:\n    repo: cocktailpeanut/xulf-dev\n    base: black-forest-labs/FLUX.1-dev\n    license: other\n"
+        "    license_name: theirs\n    file: flux1-dev.sft\n"
+        "bdsqlsz/flux1-dev2pro-single:\n    repo: bdsqlsz/flux1-dev2pro-single\n"
+        "    base: black-forest-labs/FLUX.1-dev\n    license: other\n    file: flux1-dev2pro.safetensors\n"
+        "krea:\n    repo: me/krea\n    license: mit\n    file: mine.safetensors\n",
+        encoding="utf-8",
+    )
+    packaged, models = load_models(), load_models(workspace=tmp_path)
+    assert [key for key in models if key not in packaged] == ["krea"]
+    flux = models["flux-dev"]
+    assert (flux.license_name, flux.title, flux.aliases) == ("theirs", *_said(packaged["flux-dev"]))
+    assert flux.sources["transformer"] == packaged["flux-dev"].sources["transformer"]
+    assert find_model("bdsqlsz/flux1-dev2pro-single", models).key == "dev2pro"
+    assert find_model("krea", models).sources["transformer"].repo == "me/krea"
+    assert find_model("flux-krea-dev", models).key == "krea-dev"
+    assert "krea" not in models["krea-dev"].aliases
+
+
+def _said(entry: ModelEntry) -> tuple[str, tuple[str, ...]]:
+    return entry.title, entry.aliases
+
+
+def test_schnell_is_not_recommended() -> None:
+    assert str(load_models()["flux-schnell"].note).startswith("not recommended")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("FLUX.2", "FLUX.2 is another architecture"),
+        ("flux2-dev", "FLUX.2 is another architecture"),
+        ("black-forest-labs/FLUX.2-klein-4B", "FLUX.2 is another architecture"),
+        ("FLUX.1-Kontext-dev", "Kontext learns from pairs"),
+        ("flux1-fill-dev", "Fill has inputs for a mask"),
+        ("FLUX.1-Redux-dev", "takes a picture as input"),
+        ("flux-canny-dev", "takes a picture as input"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(name: str, reason: str) -> None:
+    with pytest.raises(FluxgymError) as caught:
+        find_model(name, load_models())
+    assert f"{name} cannot be the base model" in caught.value.message
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["flux-klien", "my-model", "philippa"])
+def test_other_words_are_not_taken_for_them(name: str) -> None:
+    with pytest.raises(FluxgymError, match="no base model is called"):
+        find_model(name, load_models())
+
+
+def test_folders_are_named_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_folders(workspace=tmp_path) == ()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "models.yaml").write_text("folders: [/data/ComfyUI, ~/weights, here]\n", encoding="utf-8")
+    assert model_folders(workspace=tmp_path) == (
+        Path("/data/ComfyUI"),
+        tmp_path / "home/weights",
+        tmp_path / "here",
+    )
+    assert load_models(workspace=tmp_path) == load_models()
+
+
+def test_sizes_are_known_exactly_or_about() -> None:
+    models = load_models()
+    dev = models["flux-dev-official"].sources["transformer"]
+    assert (dev.size_bytes, dev.size_gb, dev.about_bytes) == (23_802_932_552, 23.8, 23_802_932_552)
+    assert models["flux-dev"].sources["transformer"].about_bytes == 23_800_000_000
+    assert models["flex1-alpha"].sources["transformer"].about_bytes is None
+    for entry in models.values():
+        for source in entry.sources.values():
+            assert (source.size_bytes is None) == (source.sha256 is None)
+
+
 def test_a_file_of_ones_own_is_named_by_path(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text(
         "mine:\n  path: weights/mine.safetensors\n  base: me/mine\n  license: mit\n", encoding="utf-8"
@@ -132,6 +217,17 @@ def test_a_file_of_ones_own_is_named_by_path(tmp_path: Path) -> None:
         ("m:\n  repo: a/b\n  file: c\n  gated: maybe\n", ":4:3: m.gated must be true or false"),
         ("m:\n  repo: a/b\n  file: c\n  arch: sdxl\n", ":4:3: m.arch must be flux or chroma, not sdxl"),
         ("m:\n  repo: a/b\n  file: c\n  flags: {sdpaa: true}\n", ":4:11: m.flags.sdpaa is not known here"),
+        ("m:\n  repo: a\n  file: c\n", ":2:3: m.repo must be owner/name, not 'a'"),
+        ("m:\n  repo: a/b\n  file: ../c\n", ":3:3: m.file must be the name of a file in the repository"),
+        ("m:\n  repo: a/b\n  file: c\n  sha256: 12ab\n", ":4:3: m.sha256 must be 64 hexadecimal digits, not '12ab'"),
+        ("m:\n  repo: a/b\n  file: c\n  bytes: 0\n", ":4:3: m.bytes must be above 0"),
+        ("m:\n  repo: a/b\n  file: c\n  bytes: 1.5\n", ":4:3: m.bytes must be a whole number"),
+        ("m:\n  repo: a/b\n  file: c\n  names: {a: b}\n", ":4:3: m.names must be a list of texts"),
+        ("m:\n  repo: black-forest-labs/FLUX.2-dev\n  file: flux2-dev.safetensors\n", ":2:3: m.repo cannot be trained"),
+        ("m:\n  path: models/flux1-kontext-dev.safetensors\n", ":2:3: m.path cannot be trained: Kontext"),
+        ("m:\n  repo: a/b\n  file: flux1_fill_dev.safetensors\n", ":3:3: m.file cannot be trained: Fill"),
+        ("m:\n  repo: a/b\n  file: flux1-dev_fp8_scaled.safetensors\n", ":3:3: m.file cannot be trained: a *_fp8"),
+        ("folders: {a: b}\n", ":1:1: folders must be a list of texts"),
         ("m: a/b\n", ":1:1: m must be keys with values"),
         ("- m\n", ":1:1: the file must be keys with values"),
         ("m:\n  repo: a\n  repo: b\n", ":3:3: repo is written twice"),
