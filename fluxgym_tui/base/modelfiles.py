@@ -13,6 +13,9 @@ from fluxgym_tui.base.safetensors import Header, TensorInfo, read_header
 
 _PREFIX = "model.diffusion_model."  # of checkpoints that were saved with the whole pipeline around them
 
+# What stands beside the weights of a scaled fp8 file, as ComfyUI's tools write it.
+_FP8_SCALES = ("scaled_fp8", "scale_weight", "weight_scale", "scale_input", "input_scale")
+
 # Kind, what people call it, and key patterns of which the file must have every one; the first that fits wins.
 _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("flux-lora", "FLUX LoRA, kohya's layout", (r"lora_unet_(double|single)_blocks_\d+_.*\.lora_down\.weight$",)),
@@ -21,16 +24,28 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "FLUX LoRA, diffusers' layout",
         (r"transformer\.(single_)?transformer_blocks\..*lora_A\.",),
     ),
+    ("lycoris", "LyCORIS network (LoKr, LoHa)", (r"\.(lokr_w[12]|hada_w[12])(_[ab])?$",)),
     ("sd-lora", "LoRA of Stable Diffusion, not FLUX", (r"lora_unet_(input|output|down|up|mid)_?blocks?_",)),
     ("lora", "LoRA of another model", (r"\.lora_(down|up|A|B)\.",)),
     ("chroma", "Chroma checkpoint, BFL's layout", (r"^distilled_guidance_layer\.", r"^double_blocks\.\d+\.")),
+    (
+        "flux2",
+        "FLUX.2 checkpoint, BFL's layout",
+        (r"^double_stream_modulation_img\.", r"^double_blocks\.\d+\."),
+    ),
     ("flux", "FLUX checkpoint, BFL's layout", (r"^double_blocks\.\d+\.img_attn\.qkv\.weight$", r"^img_in\.weight$")),
     (
         "flux-diffusers",
         "FLUX checkpoint, diffusers' layout",
         (r"^single_transformer_blocks\.\d+\.proj_mlp", r"^x_embedder"),
     ),
+    (
+        "flux-diffusers",
+        "part of a FLUX checkpoint in diffusers' layout",
+        (r"^(single_transformer_blocks\.\d+\.|transformer_blocks\.\d+\.attn\.add_q_proj)",),
+    ),
     ("sd3", "Stable Diffusion 3 checkpoint", (r"^joint_blocks\.\d+\.",)),
+    ("sd", "SDXL checkpoint", (r"^(input_blocks|down_blocks)\.\d+\.", r"^(label_emb|conditioner|add_embedding)\.")),
     ("sd", "Stable Diffusion checkpoint", (r"^(input_blocks|down_blocks)\.\d+\.",)),
     ("autoencoder", "FLUX autoencoder", (r"^encoder\.down\.0\.block\.0\.", r"^decoder\.conv_in\.weight$")),
     ("clip", "CLIP text encoder", (r"^text_model\.encoder\.layers\.0\.",)),
@@ -42,8 +57,8 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 class ModelFile:
     """What a file's header says. `dtypes` counts parameters by element type; `facts` depend on the kind.
 
-    `kind` is `flux-lora`, `flux-lora-diffusers`, `sd-lora`, `lora`, `chroma`, `flux`, `flux-diffusers`, `sd3`, `sd`,
-    `autoencoder`, `clip`, `t5` or `unknown`.
+    `kind` is `flux-lora`, `flux-lora-diffusers`, `lycoris`, `sd-lora`, `lora`, `chroma`, `flux2`, `flux`,
+    `flux-diffusers`, `sd3`, `sd`, `autoencoder`, `clip`, `t5` or `unknown`.
     """
 
     kind: str
@@ -165,7 +180,7 @@ def _flux_facts(tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
         "context_size": txt_in[1] if len(txt_in) == 2 else None,
         "vector_size": vector_in[1] if len(vector_in) == 2 else None,
         "guidance": any(name.startswith("guidance_in.") for name in tensors),
-        "fp8_scaled": any(name.endswith(("scale_weight", "scaled_fp8")) for name in tensors),
+        "fp8_scaled": any(name.endswith(_FP8_SCALES) for name in tensors),
     }
     return {key: value for key, value in facts.items() if value is not None}
 

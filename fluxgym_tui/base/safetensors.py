@@ -16,6 +16,17 @@ DTYPE_BITS = {
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
 }  # fmt: skip
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the format's reference implementation
+# How other files begin that are found under a model's name, and what to do about each.
+_OTHERS: tuple[tuple[bytes, str, str], ...] = (
+    (b"GGUF", "a GGUF file", "GGUF holds a quantised model: take the bf16 or fp8 .safetensors of it."),
+    (b"PK\x03\x04", "a pickle of PyTorch (.ckpt, .pt) or an archive", "Take the .safetensors file of the model."),
+    (b"version ", "a Git LFS pointer, not the file itself", "Fetch it with `git lfs pull`, or download it again."),
+    (
+        b"<",
+        "a web page",
+        "The download was answered with a page: log in where the model asks for it, and fetch it again.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +55,15 @@ def read_header(path: Path) -> Header:
         FluxgymError: the file is missing, truncated, or not safetensors; the message says which and where.
     """
     path = Path(path)
+    if path.is_dir():
+        raise _is_folder(path)
     try:
         with path.open("rb") as file:
             file_bytes = os.fstat(file.fileno()).st_size
             head = file.read(8)
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if not 2 <= length <= _MAX_HEADER_BYTES:
-                raise FluxgymError(
-                    f"{path} is not a safetensors file: it does not begin with a header length",
-                    hint="Download it again; a web page or a .ckpt saved under this name is a common cause.",
-                )
+                raise _not_safetensors(path, head)
             raw = file.read(length)
     except OSError as error:
         raise FluxgymError(
@@ -94,6 +104,24 @@ def _tensor(path: Path, name: str, entry: Any, *, base: int) -> TensorInfo:
             f"{path}: the header entry of tensor {name!r} makes no sense", hint="Download the file again."
         )
     return TensorInfo(dtype=dtype, shape=shape, start=base + start, end=base + end)
+
+
+def _is_folder(path: Path) -> FluxgymError:
+    if (path / "model_index.json").is_file() or (path / "config.json").is_file():
+        return FluxgymError(
+            f"{path} is a folder in diffusers' layout; one file is wanted.",
+            hint="Take the model in one file, in its makers' layout, such as flux1-dev.safetensors.",
+        )
+    return FluxgymError(f"{path} is a folder; one file is wanted.", hint="Give the .safetensors file in it.")
+
+
+def _not_safetensors(path: Path, head: bytes) -> FluxgymError:
+    for begins, what, hint in _OTHERS:
+        if head.startswith(begins):
+            return FluxgymError(f"{path} is not a safetensors file: it is {what}", hint=hint)
+    return FluxgymError(
+        f"{path} is not a safetensors file: it does not begin with a header length", hint="Download it again."
+    )
 
 
 def _truncated(path: Path, expected: int, found: int) -> FluxgymError:

@@ -4,21 +4,21 @@ Shapes: B batch, T text tokens, I image tokens, L = T + I, C hidden size.
 """
 
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.modelfiles import describe
-from fluxgym_tui.base.safetensors import read_header
+from fluxgym_tui.base.flux1 import PREFIX, check_flux1
 from fluxgym_tui.trainer.blocks import (
     EMBEDDING_CHANNELS,
     DoubleBlock,
@@ -30,10 +30,11 @@ from fluxgym_tui.trainer.blocks import (
     timestep_embedding,
 )
 from fluxgym_tui.trainer.linear import Linear
+from fluxgym_tui.trainer.swap import BlockSwap, swapped_blocks
+from fluxgym_tui.trainer.weights import WeightsFile, is_fp8
 
 __all__ = ["Flux", "FluxGeometry", "load_flux"]
 
-PREFIX = "model.diffusion_model."  # of checkpoints that were saved with the whole pipeline around them
 FLUX1_AXES = (16, 56, 56)
 
 # What checkpointing keeps beside a block's input: attention's output, small to keep and slow to compute again.
@@ -51,6 +52,7 @@ _KEPT = [
 class Flux(nn.Module):
     """The transformer. A fresh one predicts zero: modulations and the last linear start at zero, as in DiT.
 
+    `swap`: the blocks whose weights lie elsewhere between their uses; None where all of them stay.
     `gradient_checkpointing`: keep only every block's input and attention for the backward pass, and compute the rest
     again. The last block keeps all: it is the first that the backward pass needs, so no memory is saved by doing less.
     """
@@ -60,6 +62,7 @@ class Flux(nn.Module):
         size = geometry.hidden_size
         self.geometry = geometry
         self.gradient_checkpointing = False
+        self.swap: BlockSwap | None = None
         self.img_in = Linear(geometry.in_channels, size)
         self.txt_in = Linear(geometry.context_in_dim, size)
         self.time_in = Embedder(EMBEDDING_CHANNELS, size)
@@ -73,7 +76,7 @@ class Flux(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision the model computes in: its weights'."""
+        """The precision the model computes in. The blocks' matrices may be stored in fewer bits."""
         return self.img_in.weight.dtype
 
     def init_weights(self, *, generator: torch.Generator | None = None) -> None:
@@ -125,20 +128,37 @@ class Flux(nn.Module):
 
         image, text = self.img_in(img.to(dtype)), self.txt_in(txt.to(dtype))
         for block in self.double_blocks:
-            image, text = self._checkpointed(block, image, text, activated_vec, rope, mask)
+            image, text = self._run(block, image, text, activated_vec, rope, mask)
         joint = torch.cat((text, image), dim=1)
         for block in self.single_blocks[:-1]:
-            joint = self._checkpointed(block, joint, activated_vec, rope, mask)
-        joint = self.single_blocks[-1](joint, activated_vec, rope, mask)
+            joint = self._run(block, joint, activated_vec, rope, mask)
+        joint = self._run(self.single_blocks[-1], joint, activated_vec, rope, mask, checkpointed=False)
         prediction: Tensor = self.final_layer(joint[:, txt.shape[1] :], vec)
         return prediction
 
-    def _checkpointed(self, block: nn.Module, *args: object) -> Any:
-        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
-            return block(*args)
-        keep = partial(create_selective_checkpoint_contexts, _KEPT)
+    def _run(self, block: nn.Module, *args: object, checkpointed: bool = True) -> Any:
+        """`block` of `args`, with its weights in place; `checkpointed` where checkpointing is asked for and of use."""
+        if not (checkpointed and self.gradient_checkpointing and torch.is_grad_enabled()):
+            with self._placed(block):
+                return block(*args)
+        contexts = partial(self._contexts, block)
         # No block draws random numbers, so the generator's state need not be kept.
-        return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False, context_fn=keep)
+        return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+
+    def _placed(self, block: nn.Module) -> AbstractContextManager[None]:
+        return nullcontext() if self.swap is None or block not in self.swap else self.swap.placed(block)
+
+    def _contexts(self, block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What a block is run in the first time, and when it is run again for the backward pass."""
+        first, again = create_selective_checkpoint_contexts(_KEPT)
+        # Copies of weights stand outside: what is kept is told by its place among all that is done inside.
+        return _within(self._placed(block), first), _within(self._placed(block), again)
+
+
+@contextmanager
+def _within(outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]) -> Iterator[None]:
+    with outer, inner:
+        yield
 
 
 def load_flux(
@@ -146,31 +166,63 @@ def load_flux(
     axes_dim: Iterable[int] | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
+    *,
+    fp8_base: bool = False,
+    blocks_to_swap: int = 0,
 ) -> Flux:
-    """Load a FLUX checkpoint in BFL's layout (`.safetensors` or `.sft`), frozen, in `dtype` on `device`.
+    """Load a FLUX checkpoint in BFL's layout (`.safetensors` or `.sft`), frozen, to compute in `dtype` on `device`.
 
     Sizes come from the tensors' own shapes; guidance is embedded where the file has `guidance_in`. How a head's
     width is split among the position axes is in no tensor: it is `axes_dim`, else `{"axes_dim": [...]}` in
     `<file's stem>.json` beside the file, else FLUX.1's.
-    Raises FluxgymError where the file cannot be read or is not such a checkpoint.
+    The matrices of the blocks stay in fp8 where the file has them so, and with `fp8_base` (as float8_e4m3fn) in any
+    case; each is cast when it is used. All the rest is in `dtype`. On the CPU, what is in the file as it is wanted is
+    mapped, not copied. `blocks_to_swap` blocks, as sd-scripts counts them, lie in the CPU's memory between their uses.
+    Raises FluxgymError where the file cannot be read, is not such a checkpoint, or has too few blocks to swap.
     """
-    path = Path(path)
-    try:
-        _refuse_other_kinds(path)
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            names = {key.removeprefix(PREFIX): key for key in file.keys()}  # noqa: SIM118 - not a mapping
-            shapes = {name: tuple(file.get_slice(key).get_shape()) for name, key in names.items()}
-            geometry = _geometry(path, shapes, axes_dim=_axes(path, axes_dim))
-            with torch.device("meta"):  # the weights go straight into place: never two copies of them
-                model = Flux(geometry)
-            _check_shapes(path, expected={k: tuple(v.shape) for k, v in model.state_dict().items()}, found=shapes)
-            weights = {name: file.get_tensor(names[name]).to(dtype) for name in model.state_dict()}
-    except (OSError, SafetensorError) as error:
-        raise FluxgymError(
-            f"{path}: the FLUX checkpoint cannot be read: {error}", hint="Check the path, or download the file again."
-        ) from error
+    path, device = Path(path), torch.device(device)
+    check_flux1(path)
+    with WeightsFile(path) as file:
+        names = {key.removeprefix(PREFIX): key for key in file.tensors}
+        shapes = {name: file.tensors[key].shape for name, key in names.items()}
+        geometry = _geometry(path, shapes, axes_dim=_axes(path, axes_dim))
+        with torch.device("meta"):  # the weights go straight into place: never two copies of them
+            model = Flux(geometry)
+        _check_shapes(path, expected={k: tuple(v.shape) for k, v in model.state_dict().items()}, found=shapes)
+        swapped = _swapped(model, blocks_to_swap)
+        matrices = _matrices(model)
+        elsewhere = {name for name in matrices if name.startswith(tuple(f"{block}." for block in swapped))}
+        weights = {}
+        for name in model.state_dict():
+            stored_as, stored = dtype, file.dtype(names[name])
+            if name in matrices and (fp8_base or is_fp8(stored)):
+                stored_as = stored if is_fp8(stored) else torch.float8_e4m3fn
+            if name in elsewhere:
+                weights[name] = file.load(names[name], dtype=stored_as, pinned=device.type == "cuda")
+            else:
+                weights[name] = file.load(names[name], dtype=stored_as, device=device)
     model.load_state_dict(weights, assign=True)
+    if swapped:
+        model.swap = BlockSwap([model.get_submodule(block) for block in swapped], device=device)
     return model.requires_grad_(False).eval()
+
+
+def _swapped(model: Flux, blocks_to_swap: int) -> list[str]:
+    """The names of the blocks that lie elsewhere, in the order in which they are run."""
+    if not blocks_to_swap:
+        return []
+    sizes = model.geometry
+    double, single = swapped_blocks(blocks_to_swap, depth=sizes.depth, depth_single_blocks=sizes.depth_single_blocks)
+    return [*(f"double_blocks.{index}" for index in double), *(f"single_blocks.{index}" for index in single)]
+
+
+def _matrices(model: Flux) -> set[str]:
+    """The names of the blocks' matrices: nearly all of the model, and what stands fp8."""
+    return {
+        f"{path}.weight"
+        for path, module in model.named_modules()
+        if isinstance(module, Linear) and path.startswith(("double_blocks.", "single_blocks."))
+    }
 
 
 def _axes(path: Path, given: Iterable[int] | None) -> tuple[int, ...]:
@@ -189,27 +241,6 @@ def _axes(path: Path, given: Iterable[int] | None) -> tuple[int, ...]:
         ) from error
 
 
-def _refuse_other_kinds(path: Path) -> None:
-    """Look at the header alone, before anything is loaded."""
-    header = read_header(path)
-    found = describe(header)
-    if found.kind != "flux":
-        hint = "Give a FLUX.1 checkpoint in one file, as Black Forest Labs published it (flux1-dev.safetensors)."
-        if found.kind == "chroma":
-            hint = "Chroma trains with the kohya backend (--model_type chroma)."
-        raise FluxgymError(f"{path} is no FLUX checkpoint in BFL's layout: {found.title}.", hint=hint)
-    if found.facts["fp8_scaled"]:
-        raise FluxgymError(
-            f"{path}: this checkpoint holds scaled fp8 weights, which train to noise.",
-            hint="Use the bf16 file, or a plain fp8 (e4m3fn) one.",
-        )
-    if others := [name for name in header.tensors if name.startswith(("text_encoders.", "cond_stage_model.", "vae."))]:
-        raise FluxgymError(
-            f"{path}: this checkpoint has its text encoders or autoencoder inside ({others[0]}).",
-            hint="Give the transformer's own file, and the encoders' and autoencoder's beside it.",
-        )
-
-
 def _geometry(path: Path, shapes: dict[str, tuple[int, ...]], *, axes_dim: tuple[int, ...]) -> FluxGeometry:
     def shape(name: str) -> tuple[int, ...]:
         if name not in shapes:
@@ -219,37 +250,37 @@ def _geometry(path: Path, shapes: dict[str, tuple[int, ...]], *, axes_dim: tuple
             )
         return shapes[name]
 
+    def matrix(name: str) -> tuple[int, ...]:
+        if len(shape(name)) != 2:
+            raise FluxgymError(
+                f"{path}: {name} has the shape {list(shape(name))}, which is no matrix.",
+                hint="Is it a FLUX.1 checkpoint?",
+            )
+        return shape(name)
+
     def count(blocks: str) -> int:
         numbers = [int(found[1]) for name in shapes if (found := re.match(rf"{blocks}\.(\d+)\.", name))]
         if not numbers:
             raise FluxgymError(f"{path}: there are no {blocks} in it.", hint="Download the file again.")
         return 1 + max(numbers)
 
-    head_dim = shape("double_blocks.0.img_attn.norm.query_norm.scale")[0]
+    head_dim = math.prod(shape("double_blocks.0.img_attn.norm.query_norm.scale"))
     if sum(axes_dim) != head_dim:
         raise FluxgymError(
             f"{path}: its heads are {head_dim} wide, and axes_dim {list(axes_dim)} sums to {sum(axes_dim)}.",
             hint=f"Write the axes into {path.with_suffix('.json').name} beside it,"
             ' as {"axes_dim": [8, 12, 12]} for heads of 32.',
         )
-    hidden_size, in_channels = shape("img_in.weight")
-    out_channels = shape("final_layer.linear.weight")[0]
-    if in_channels != out_channels:
-        # Fill, Canny and Depth get the picture to work on as further channels.
-        raise FluxgymError(
-            f"{path}: a FLUX checkpoint that wants {in_channels} input channels (Fill, Canny or Depth).",
-            hint="Train on FLUX.1-dev or schnell.",
-        )
     return FluxGeometry(
-        hidden_size=hidden_size,
-        mlp_size=shape("double_blocks.0.img_mlp.0.weight")[0],
+        hidden_size=matrix("img_in.weight")[0],
+        mlp_size=matrix("double_blocks.0.img_mlp.0.weight")[0],
         depth=count("double_blocks"),
         depth_single_blocks=count("single_blocks"),
         axes_dim=axes_dim,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        context_in_dim=shape("txt_in.weight")[1],
-        vec_in_dim=shape("vector_in.in_layer.weight")[1],
+        in_channels=matrix("img_in.weight")[1],
+        out_channels=matrix("final_layer.linear.weight")[0],
+        context_in_dim=matrix("txt_in.weight")[1],
+        vec_in_dim=matrix("vector_in.in_layer.weight")[1],
         guidance_embed="guidance_in.in_layer.weight" in shapes,
     )
 

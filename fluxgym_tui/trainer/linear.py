@@ -96,15 +96,22 @@ class _LinearProduct(torch.autograd.Function):
 class Linear(nn.Linear):
     """torch's linear layer, computed by `product`; `adapter` is added to it where there is one.
 
-    The adapter is no part of the layer's parameters and state.
+    `placed` is the weight on the device where the layer computes, for as long as `weight` itself lies elsewhere.
+    Neither is part of the layer's parameters and state.
     """
 
     adapter: Adapter | None = None
+    placed: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layer computes. A weight may lie elsewhere between its uses; a bias does not."""
+        return self.weight.device if self.bias is None else self.bias.device
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
         if self.adapter is None and torch.is_autocast_enabled(x.device.type):
-            return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self._weight(), self.bias)
         down, up, scale, dropout = self.adapter or (None, None, 1.0, None)
         if down is None or up is None or dropout is None:
             return self._product(x, down, up, scale)
@@ -113,5 +120,10 @@ class Linear(nn.Linear):
         return y if hidden is None else y + F.linear(hidden, up.to(x.dtype)) * scale
 
     def _product(self, x: Tensor, down: Tensor | None, up: Tensor | None, scale: float) -> Tensor:
-        y: Tensor = _LinearProduct.apply(x, self.weight, self.bias, down, up, scale)  # type: ignore[no-untyped-call]
+        y: Tensor = _LinearProduct.apply(  # type: ignore[no-untyped-call]
+            x, self._weight(), self.bias, down, up, scale
+        )
         return y
+
+    def _weight(self) -> Tensor:
+        return self.weight if self.placed is None else self.placed
