@@ -35,6 +35,7 @@ from fluxgym_tui.ui.screens.base import WorkScreen
 from fluxgym_tui.ui.theme import THEMES, AsciiFilter
 
 _KEPT_EVENTS = 500
+_IDLE_S = 0.5  # after the first paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,15 @@ class FluxgymApp(App[None]):
         if self._settings.keys:
             self.set_keymap(dict(self._settings.keys))
         self.theme_changed_signal.subscribe(self, self._theme_chosen)
+        self.set_timer(_IDLE_S, self._import_screens)
         if self._settings.theme not in (None, self.theme) or self._settings.keys:
             self.set_timer(1.0, self._tell_unknown_settings)  # it reads every screen: not before the first paint
+
+    @work(thread=True, group="import", exit_on_error=False)
+    def _import_screens(self) -> None:
+        """Import the other screens while nobody waits: the first press of their digits finds them here."""
+        for entry in SCREENS:
+            entry.load()
 
     def _tell_unknown_settings(self) -> None:
         if self._settings.theme not in (None, self.theme):

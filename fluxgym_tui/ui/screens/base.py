@@ -26,6 +26,11 @@ class WorkScreen(Screen[None]):
 
     _possible: tuple[bool, ...] | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Textual reads all style sheets again for a screen that seems to know older ones; ours has just been made.
+        self._css_update_count = self.app._css_update_count
+
     @property
     def fluxgym(self) -> "FluxgymApp":
         """The app, by its own type."""

@@ -31,6 +31,7 @@ class ParametersScreen(DraftScreen):
 
     NAME = "parameters"
     CSS_PATH = "parameters.tcss"
+    AUTO_FOCUS = ""  # a field that has the focus keeps the digits; whoever comes here may want to go on
     HELP_TITLE = "Parameters"
     HELP_TEXT = (
         "Every setting of the training. Everything typed is kept at once; a valid form is a spec in the\n"
@@ -60,7 +61,10 @@ class ParametersScreen(DraftScreen):
         with Horizontal(id="middle"):
             with Form(id="form", can_focus=False):
                 yield Static("", id="empty", markup=False)
-                yield Vertical(id="first")
+                with Vertical(id="first"):
+                    if self.draft.opened:
+                        self._built = True
+                        yield from self._rows(first=True)
                 yield Static("", id="fold")
                 yield Vertical(id="rest")
             yield Static("", id="totals")
