@@ -10,7 +10,7 @@ import zipfile
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_atomic
 from fluxgym_tui.dataset import caches
 from fluxgym_tui.plan.buckets import stored_crop
 from fluxgym_tui.trainer.autoencoder import Autoencoder
-from fluxgym_tui.trainer.data import Picture
-from fluxgym_tui.trainer.flow import FlowBatch
+from fluxgym_tui.trainer.data import Picture, PictureBatch
 from fluxgym_tui.trainer.pixels import load_pixels
 
 Key = TypeVar("Key", caches.LatentKey, caches.TextKey)
@@ -60,7 +60,7 @@ def latent_keys(
             bucket=picture.fit.bucket,
             resized=picture.fit.resized,
             crop=picture.fit.crop,
-            vae_digest=vae_digest,
+            vae_digest=f"{vae_digest} with alpha" if picture.subset.alpha_mask else vae_digest,
         )
         _put(keys, latent_path(picture), key, picture)
     return keys
@@ -99,12 +99,13 @@ def make_latents(
     for (width, height), members in buckets.items():
         shape = (autoencoder.geometry.z_channels, height // 8, width // 8)
         for chunk in _chunks(members, batch_size):
-            images = torch.stack([load_pixels(picture.path, picture.fit) for picture in chunk]).to(device)
+            loaded = [load_pixels(picture.path, picture.fit, alpha=picture.subset.alpha_mask) for picture in chunk]
+            images = torch.stack([pixels for pixels, _ in loaded]).to(device)
             noise = torch.stack([torch.randn(shape, generator=_generator(keys[latent_path(p)])) for p in chunk])
             with torch.no_grad():
                 latents = autoencoder.encode(images, eps=noise.to(device)).float().cpu()
-            for picture, latent in zip(chunk, latents, strict=True):
-                _write(latent_path(picture), _latent_arrays(picture, latent), keys[latent_path(picture)])
+            for picture, latent, (_, mask) in zip(chunk, latents, loaded, strict=True):
+                _write(latent_path(picture), _latent_arrays(picture, latent, mask), keys[latent_path(picture)])
             done += len(chunk)
             progress(done, total)
 
@@ -135,25 +136,48 @@ def make_texts(
         progress(done, len(by_caption))
 
 
-def read_batch(pictures: Sequence[Picture]) -> FlowBatch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBatch:
+    """A batch as it was read: latents (B, 16, h, w), loss_weights (B,), masks (B, 1, h, w) or None, and captions.
+
+    `texts` are the captions' encodings by name, None where they are not cached.
+    """
+
+    latents: Tensor
+    loss_weights: Tensor
+    masks: Tensor | None
+    captions: tuple[str, ...]
+    texts: Mapping[str, Tensor] | None
+
+
+def read_batch(batch: PictureBatch) -> ReadBatch:
     """The caches of a batch's pictures, on the CPU in float32. FluxgymError where a file cannot be read."""
-    width, height = pictures[0].fit.bucket
-    latents = [
-        _read(latent_path(picture), (name := f"latents_{height // 8}x{width // 8}",))[name] for picture in pictures
-    ]
-    texts = [read_text(text_path(picture)) for picture in pictures]
-
-    def stacked(name: str) -> Tensor:
-        return torch.stack([text[name] for text in texts])
-
-    return FlowBatch(
-        latents=torch.stack([torch.from_numpy(latent) for latent in latents]),
-        t5_out=stacked("t5_out"),
-        txt_ids=stacked("txt_ids"),
-        l_pooled=stacked("l_pooled"),
-        t5_attn_mask=stacked("t5_attn_mask"),
-        loss_weights=torch.tensor([picture.loss_weight for picture in pictures]),
+    width, height = batch.pictures[0].fit.bucket
+    size = f"{height // 8}x{width // 8}"
+    latents, masks = [], []
+    for picture in batch.pictures:
+        wanted = (f"latents_{size}", f"alpha_mask_{size}") if picture.subset.alpha_mask else (f"latents_{size}",)
+        arrays = _read(latent_path(picture), wanted)
+        latents.append(torch.from_numpy(arrays[f"latents_{size}"]))
+        mask = arrays.get(f"alpha_mask_{size}")
+        masks.append(torch.ones(height, width) if mask is None else torch.from_numpy(mask))
+    return ReadBatch(
+        latents=torch.stack(latents),
+        loss_weights=torch.tensor([picture.loss_weight for picture in batch.pictures]),
+        masks=_in_latents(masks) if any(picture.subset.alpha_mask for picture in batch.pictures) else None,
+        captions=batch.captions,
+        texts=_read_texts(batch.pictures) if batch.cached_text else None,
     )
+
+
+def _in_latents(masks: Sequence[Tensor]) -> Tensor:
+    """Masks of a picture's size as the means over each latent: (B, 1, h, w)."""
+    return functional.avg_pool2d(torch.stack(list(masks))[:, None], 8)
+
+
+def _read_texts(pictures: Sequence[Picture]) -> dict[str, Tensor]:
+    texts = [read_text(text_path(picture)) for picture in pictures]
+    return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}
 
 
 def read_text(path: Path) -> dict[str, Tensor]:
@@ -162,7 +186,7 @@ def read_text(path: Path) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def read_ahead(batches: Iterable[Sequence[Picture]], *, workers: int) -> Generator[FlowBatch, None, None]:
+def read_ahead(batches: Iterable[PictureBatch], *, workers: int) -> Generator[ReadBatch, None, None]:
     """The caches of each of `batches`, in order; `workers` threads read on meanwhile, 0 reads only when asked.
 
     The threads live until the last batch is taken or the iterator is closed.
@@ -180,11 +204,6 @@ def read_ahead(batches: Iterable[Sequence[Picture]], *, workers: int) -> Generat
                 yield ready
         finally:
             readers.shutdown(cancel_futures=True)
-
-
-def on_device(batch: FlowBatch, device: torch.device) -> FlowBatch:
-    """`batch` with its tensors on `device`."""
-    return FlowBatch(**{field.name: getattr(batch, field.name).to(device) for field in fields(batch)})
 
 
 def _put(keys: dict[Path, Key], path: Path, key: Key, picture: Picture) -> None:
@@ -205,12 +224,14 @@ def _generator(key: caches.LatentKey) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _latent_arrays(picture: Picture, latent: Tensor) -> Arrays:
+def _latent_arrays(picture: Picture, latent: Tensor, mask: Tensor | None) -> Arrays:
     size = f"{latent.shape[1]}x{latent.shape[2]}"
+    masks = {} if mask is None else {f"alpha_mask_{size}": mask.numpy()}
     return {
         f"latents_{size}": latent.numpy(),
         f"original_size_{size}": np.array(picture.size),
         f"crop_ltrb_{size}": np.array(stored_crop(*picture.size, picture.fit.bucket), dtype=np.float64),
+        **masks,
     }
 
 

@@ -44,11 +44,16 @@ def spoken_caption(caption: str, subset: SubsetConfig, *, moment: Moment, draw: 
     if _dropped(subset, moment=moment, draw=draw):
         return ""
     caption = _filled(caption, draw) if subset.enable_wildcard else caption.partition("\n")[0]
-    if subset.shuffle_caption or subset.token_warmup_step > 0 or subset.caption_tag_dropout_rate > 0:
+    if moves_tokens(subset):
         caption = _rearranged(caption, subset, moment=moment, draw=draw)
     if subset.secondary_separator:
         caption = caption.replace(subset.secondary_separator, subset.caption_separator)
     return caption
+
+
+def moves_tokens(subset: SubsetConfig) -> bool:
+    """Whether the tokens of the captions of `subset` do not all stay where they are."""
+    return subset.shuffle_caption or subset.token_warmup_step > 0 or subset.caption_tag_dropout_rate > 0
 
 
 def _dropped(subset: SubsetConfig, *, moment: Moment, draw: random.Random) -> bool:

@@ -3,6 +3,7 @@
 import glob
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, load_da
 from fluxgym_tui.dataset.captions import read_caption, trained_caption
 from fluxgym_tui.plan.buckets import BucketFit, BucketSettings, check_flux_steps, fit
 from fluxgym_tui.plan.steps import regularisation_repeats
+from fluxgym_tui.trainer.captions import ORDERING_KEYS, VARYING_KEYS, Moment, moves_tokens, spoken_caption
 from fluxgym_tui.trainer.options import TrainerOptions
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # in small or capital letters, as sd-scripts lists them
@@ -22,7 +24,10 @@ LATENT_PIXELS = 16  # a packed token is 2 x 2 latents of 8 x 8 pixels: sides are
 
 # What is done for a subset; everything else that differs from sd-scripts' default is refused by name.
 # Tokens are kept only while captions are shuffled, which caches forbid; fluxgym writes keep_tokens all the same.
-_HONOURED_SUBSET_KEYS = {"image_dir", "num_repeats", "class_tokens", "is_reg", "caption_extension", "keep_tokens"}
+_HONOURED_SUBSET_KEYS = {
+    "image_dir", "num_repeats", "class_tokens", "is_reg", "caption_extension", "alpha_mask",
+    *VARYING_KEYS, *ORDERING_KEYS,
+}  # fmt: skip
 _REFUSED_DATASET_KEYS = ("network_multiplier", "validation_split", "validation_seed", "resize_interpolation")
 
 
@@ -40,6 +45,18 @@ class Picture:
     repeats: int
     subset: SubsetConfig
     loss_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureBatch:
+    """What is trained at once: pictures of one dataset and one bucket, and what each of them is called this time.
+
+    `cached_text` says that the captions' encodings are in the pictures' caches.
+    """
+
+    pictures: tuple[Picture, ...]
+    captions: tuple[str, ...]
+    cached_text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,17 @@ class TrainingData:
         order.shuffle(batches)
         return batches
 
+    def named(self, pictures: tuple[Picture, ...], *, moment: Moment, batch: int, cached_text: bool) -> PictureBatch:
+        """`pictures` with their captions as of `moment`; `batch` is their number in the epoch.
+
+        What chance decides of captions follows from the seed, the epoch and that number.
+        """
+        if cached_text:
+            return PictureBatch(pictures=pictures, captions=tuple(picture.caption for picture in pictures))
+        draw = random.Random(f"{self.seed} {moment.epoch} captions {batch}")
+        spoken = (spoken_caption(p.caption, p.subset, moment=moment, draw=draw) for p in pictures)
+        return PictureBatch(pictures=pictures, captions=tuple(spoken), cached_text=False)
+
 
 def load_training_data(options: TrainerOptions, *, seed: int) -> TrainingData:
     """The pictures that `options` train.
@@ -87,6 +115,7 @@ def load_training_data(options: TrainerOptions, *, seed: int) -> TrainingData:
         FluxgymError: the dataset.toml cannot be used, asks for what is not done, or leaves no picture to train.
     """
     datasets = load_dataset_toml(options.dataset_config, fallback=_fallback(options))
+    _refuse_idle_ordering(options, datasets)
     sets = tuple(_training_set(dataset, options) for dataset in datasets)
     if not any(dataset.pictures for dataset in sets):
         folders = ", ".join(str(subset.image_dir) for dataset in datasets for subset in dataset.subsets) or "no folder"
@@ -112,13 +141,15 @@ def list_pictures(folder: Path) -> list[Path]:
 def _fallback(options: TrainerOptions) -> dict[str, object]:
     names = (
         "resolution", "train_batch_size", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
-        "bucket_no_upscale", "caption_extension",
+        "bucket_no_upscale", "caption_extension", "alpha_mask", *VARYING_KEYS, *ORDERING_KEYS,
     )  # fmt: skip
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def _training_set(dataset: DatasetConfig, options: TrainerOptions) -> TrainingSet:
     _refuse_unhonoured(dataset, options.dataset_config)
+    if options.cached_text:
+        _refuse_varying(dataset, options.dataset_config)
     settings = BucketSettings(
         resolution=dataset.resolution,
         enable_bucket=dataset.enable_bucket,
@@ -178,6 +209,8 @@ def _caption(path: Path, subset: SubsetConfig) -> str:
             f"{file}: the caption is {'no text' if caption.problem else 'empty'}",
             hint="Write the caption into its first line, or remove the file to train the picture with class_tokens.",
         )
+    if subset.enable_wildcard:  # each line is one of several captions
+        return "\n".join(stripped for line in caption.text.splitlines() if (stripped := line.strip()))
     return trained_caption(caption.text)
 
 
@@ -208,3 +241,30 @@ def _refuse_unhonoured(dataset: DatasetConfig, file: Path) -> None:
             f"{file}: the built-in trainer does not do {names}.",
             hint=f"Take {count(len(set(wrong)), 'key')} out of the file, or train with the kohya backend.",
         )
+
+
+def _refuse_idle_ordering(options: TrainerOptions, datasets: Sequence[DatasetConfig]) -> None:
+    """FluxgymError where a flag arranges tokens that nothing moves. (In a file it may stand: fluxgym writes it.)"""
+    subsets = [subset for dataset in datasets for subset in dataset.subsets]
+    plain = SubsetConfig(image_dir=Path())
+    for name in ORDERING_KEYS:
+        moved = any(moves_tokens(subset) for subset in subsets)
+        if name == "caption_separator":
+            moved |= any(subset.secondary_separator for subset in subsets)  # which becomes it
+        if not moved and getattr(options, name) != getattr(plain, name):
+            raise FluxgymError(
+                f"--{name} has no effect: no token of a caption is shuffled, left out or held back.",
+                hint="Leave it out, or add --shuffle_caption and leave out --cache_text_encoder_outputs_to_disk.",
+            )
+
+
+def _refuse_varying(dataset: DatasetConfig, file: Path) -> None:
+    """FluxgymError where captions would change from batch to batch, while their encodings are cached for good."""
+    for subset in dataset.subsets:
+        plain = SubsetConfig(image_dir=subset.image_dir)
+        if varying := [name for name in VARYING_KEYS if getattr(subset, name) != getattr(plain, name)]:
+            raise FluxgymError(
+                f"{file}: {', '.join(varying)} cannot be had while the text encoders' outputs are cached.",
+                hint="Leave out --cache_text_encoder_outputs and --cache_text_encoder_outputs_to_disk: the encoders"
+                " then stay loaded. Or take these keys out.",
+            )

@@ -66,11 +66,14 @@ def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: Stop
             max_tokens=setup.t5_tokens,
         )
 
-    captions = cache.text_keys(setup.data.pictures, key_of=key_of)
+    # Where they are not cached, the encoders that stay loaded encode them for each batch.
+    captions = cache.text_keys(setup.data.pictures, key_of=key_of) if options.cached_text else {}
     prompts = {_prompt_path(setup, text): key_of(text) for prompt in setup.prompts for text in _texts(prompt)}
     keys = captions | prompts
     stale = cache.stale(keys)
-    report.say(f"captions of {count(len(captions), 'picture')}: {len(captions) - len(stale & captions.keys())} cached")
+    if options.cached_text:
+        ready = len(captions) - len(stale & captions.keys())
+        report.say(f"captions of {count(len(captions), 'picture')}: {ready} cached")
     if stale:
         encoders = load_text_encoders(
             clip_l=options.clip_l,

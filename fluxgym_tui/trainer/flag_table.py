@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 FlagScalar = str | int | float | bool | Path | None
-FlagResult = FlagScalar | tuple[str, ...]
+FlagResult = FlagScalar | tuple[FlagScalar, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def _switch(name: str, note: str, *, required: bool = False, ours: bool = False)
 
 _NETWORK_ARGS = ", ".join(f"`{name}`" for name in HONOURED)
 _FALLBACK = "for datasets whose file does not say it"
+_UNCACHED = f"needs text that is not cached; {_FALLBACK}"
 
 _HONOURED = (
     # models and folders
@@ -90,12 +91,29 @@ _HONOURED = (
     _takes("bucket_reso_steps", int, 64, f"{_FALLBACK}; multiples of 64, as sd-scripts demands for FLUX"),
     _switch("bucket_no_upscale", _FALLBACK),
     _takes("caption_extension", str, ".caption", _FALLBACK),
+    _switch("alpha_mask", f"a picture's transparency weighs its loss; {_FALLBACK}"),
+    _switch("shuffle_caption", f"the tokens of a caption come in another order each time; {_UNCACHED}"),
+    _takes("caption_separator", str, ",", f"what stands between tokens; {_FALLBACK}"),
+    _takes("keep_tokens", int, 0, f"so many tokens at the beginning stay where they are; {_FALLBACK}"),
+    _takes("keep_tokens_separator", str, "", f"tokens before the first and after the second stay; {_FALLBACK}"),
+    _takes("secondary_separator", str, None, f"becomes `caption_separator` in the end; {_UNCACHED}"),
+    _switch("enable_wildcard", f"one of `{{a|b}}`, and one line of several; {_UNCACHED}"),
+    _takes("caption_prefix", str, None, f"before each caption; {_UNCACHED}"),
+    _takes("caption_suffix", str, None, f"after each caption; {_UNCACHED}"),
+    _takes("caption_dropout_rate", float, 0.0, f"this share of captions is left empty; {_UNCACHED}"),
+    _takes("caption_dropout_every_n_epochs", int, 0, f"all captions are left empty in every nth epoch; {_UNCACHED}"),
+    _takes("caption_tag_dropout_rate", float, 0.0, f"this share of tokens is left out; {_UNCACHED}"),
+    _takes("token_warmup_min", int, 1, f"so many tokens at first; {_FALLBACK}"),
+    _takes("token_warmup_step", float, 0, f"all tokens from this step (below 1: part of all steps) on; {_UNCACHED}"),
     _takes("prior_loss_weight", float, 1.0, "weight of regularisation pictures"),
     _switch("cache_latents", "implied by the next"),
     _switch("cache_latents_to_disk", "pictures are always trained from caches beside them", required=True),
     _takes("vae_batch_size", int, 1, "pictures of one bucket encoded at once"),
-    _switch("cache_text_encoder_outputs", "implied by the next"),
-    _switch("cache_text_encoder_outputs_to_disk", "captions are always trained from caches", required=True),
+    _switch(
+        "cache_text_encoder_outputs",
+        "captions are encoded once, into files beside the pictures; without it both encoders stay loaded",
+    ),
+    _switch("cache_text_encoder_outputs_to_disk", "the same: there are no caches but on disk"),
     _takes("text_encoder_batch_size", int, None, "captions encoded at once; the batch size where not given"),
     _takes("t5xxl_max_token_length", int, None, "512, or 256 for schnell, where not given"),
     _switch("apply_t5_attn_mask", "the transformer does not look at the padding of captions"),
@@ -108,7 +126,8 @@ _HONOURED = (
     _takes("network_dropout", float, None, "this share of the values between down and up is left out of each step"),
     _takes("scale_weight_norms", float, None, "what a layer's adapter adds is kept to this norm after each step"),
     _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's, not diffusers')"),
-    _switch("network_train_unet_only", "CLIP-L is not trained by this trainer", required=True),
+    _switch("network_train_unet_only", "without it CLIP-L is trained too, and stays loaded"),
+    _switch("network_train_text_encoder_only", "CLIP-L alone is trained"),
     # the optimiser
     _takes(
         "optimizer_type", str, "",
@@ -122,6 +141,10 @@ _HONOURED = (
     _takes("optimizer_args", str, None, "`weight_decay=0.1` and so on, by the optimiser's own names", many=True),
     _takes("learning_rate", float, 2e-6, ""),
     _takes("unet_lr", float, None, "the transformer's own learning rate: beats `learning_rate`"),
+    _takes(
+        "text_encoder_lr", float, None, "CLIP-L's own learning rate: beats `learning_rate`; 0 keeps it still",
+        many=True,
+    ),
     _takes("max_grad_norm", float, 1.0, "0 = gradients are not clipped"),
     _takes(
         "lr_scheduler", str, "constant", "as transformers defines them",
@@ -205,7 +228,7 @@ _ALWAYS = {
     "skip_until_initial_step": "a resumed training goes on at the step of its state",
 }
 
-_TRAINS_CACHED = "captions and pictures are trained from caches, which forbid it"
+_TRAINS_CACHED = "pictures are trained from caches, which forbid it"
 _LATER = "not done by this trainer yet"
 _ONE_DEVICE = "it trains on one device, by itself"
 _BLOCKS = "the whole transformer stays on the device"
@@ -220,13 +243,8 @@ _REFUSED = {
     "in_json": "pictures come from `dataset_config`", "conditioning_data_dir": _LATER,
     "dataset_repeats": "repeats come from `dataset_config`", "dataset_class": "no code of others is loaded",
     "cache_info": _LATER, "debug_dataset": "`fluxgym-tui plan` shows what would be trained",
-    "shuffle_caption": _TRAINS_CACHED, "caption_separator": _TRAINS_CACHED, "keep_tokens": _TRAINS_CACHED,
-    "keep_tokens_separator": _TRAINS_CACHED, "secondary_separator": _TRAINS_CACHED, "enable_wildcard": _TRAINS_CACHED,
-    "caption_prefix": _LATER, "caption_suffix": _LATER, "caption_dropout_rate": _TRAINS_CACHED,
-    "caption_dropout_every_n_epochs": _TRAINS_CACHED, "caption_tag_dropout_rate": _TRAINS_CACHED,
-    "token_warmup_min": _TRAINS_CACHED, "token_warmup_step": _TRAINS_CACHED,
     "color_aug": _TRAINS_CACHED, "flip_aug": _LATER, "face_crop_aug_range": _TRAINS_CACHED,
-    "random_crop": _TRAINS_CACHED, "alpha_mask": _LATER, "masked_loss": _LATER,
+    "random_crop": _TRAINS_CACHED, "masked_loss": _LATER,
     "resize_interpolation": "down by area, up by Lanczos, as sd-scripts does where it is not given",
     "skip_cache_check": "every cache is checked against its picture, caption and encoder",
     "huggingface_repo_id": _HUB, "huggingface_repo_type": _HUB, "huggingface_path_in_repo": _HUB,
@@ -249,8 +267,6 @@ _REFUSED = {
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
     "fused_backward_pass": _LATER, "cpu_offload_checkpointing": _LATER, "blocks_to_swap": _BLOCKS,
     "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
-    "text_encoder_lr": "CLIP-L is not trained by this trainer",
-    "network_train_text_encoder_only": "CLIP-L is not trained by this trainer",
     "dim_from_weights": _LATER, "base_weights": _LATER,
     "base_weights_multiplier": _LATER, "validation_seed": _LATER, "validation_split": _LATER,
     "validate_every_n_steps": _LATER, "validate_every_n_epochs": _LATER, "max_validation_steps": _LATER,

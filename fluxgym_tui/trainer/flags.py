@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import count
+from fluxgym_tui.trainer.flag_rules import contradictions
 from fluxgym_tui.trainer.flag_table import FLAGS, Flag, FlagResult, FlagScalar, Status, resolution
 from fluxgym_tui.trainer.options import TrainerOptions
 
@@ -86,7 +87,7 @@ def _read(arguments: Sequence[str]) -> tuple[dict[str, FlagResult], list[FlagPro
             values[flag.name] = value
         except _Wrong as wrong:
             problems.append(FlagProblem(written, wrong.message, wrong.fix))
-    return values, problems + _lacking_each_other(values)
+    return values, problems + [FlagProblem(*problem) for problem in contradictions(values)]
 
 
 def _stray(word: str, *, after: str) -> FlagProblem:
@@ -96,29 +97,6 @@ def _stray(word: str, *, after: str) -> FlagProblem:
         f"no flag stands before it that it could belong to: {after} takes no value",
         "Take it out, or write its flag before it.",
     )
-
-
-def _lacking_each_other(values: Mapping[str, FlagResult]) -> list[FlagProblem]:
-    """What is wrong only because of what else is given, or is not."""
-    problems = []
-    loss_type = values.get("loss_type")
-    if loss_type in ("huber", "smooth_l1") and "huber_schedule" not in values:
-        problems.append(
-            FlagProblem(
-                "--loss_type",
-                f"{loss_type} needs --huber_schedule: its default is snr, which FLUX has not",
-                "Add --huber_schedule constant (or exponential).",
-            )
-        )
-    if values.get("ip_noise_gamma_random_strength") and not values.get("ip_noise_gamma"):
-        problems.append(
-            FlagProblem(
-                "--ip_noise_gamma_random_strength",
-                "it has no effect without --ip_noise_gamma",
-                "Add --ip_noise_gamma 0.1, or leave it out.",
-            )
-        )
-    return problems
 
 
 def _split(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -156,7 +134,7 @@ def _value(flag: Flag, texts: list[str]) -> FlagResult:
             raise _Wrong(f"it is a switch and takes no value ({texts[0]!r})", "Leave the value out.")
         return True
     if flag.many:
-        return tuple(texts)
+        return tuple(_one(flag, text) for text in texts)
     if len(texts) != 1:
         raise _Wrong(f"it takes one value, {len(texts)} are given", "Write it as --flag value.")
     return _one(flag, texts[0])

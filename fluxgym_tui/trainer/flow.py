@@ -80,6 +80,7 @@ class FlowBatch:
     """What one step trains on: scaled latents (B, 16, h, w) and the text encoders' outputs.
 
     t5_out (B, T, context), txt_ids (B, T, 3), l_pooled (B, vec), t5_attn_mask (B, T), loss_weights (B,): mostly ones.
+    masks (B, 1, h, w), 0 to 1: how much each place of the picture counts; None where all count fully.
     """
 
     latents: Tensor
@@ -88,6 +89,7 @@ class FlowBatch:
     l_pooled: Tensor
     t5_attn_mask: Tensor
     loss_weights: Tensor
+    masks: Tensor | None = None
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -248,4 +250,6 @@ def flow_losses(
         prediction = noisy - sigmas.view(-1, 1, 1, 1) * prediction
     difference = prediction - (noise - batch.latents)
     error = errors(difference, sigmas=sigmas, settings=settings, dtype=model.dtype)
+    if batch.masks is not None:
+        error = error * batch.masks
     return error.mean(dim=(1, 2, 3)) * weigh(sigmas, settings=settings) * batch.loss_weights

@@ -5,42 +5,52 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.trainer.cache import on_device
+from fluxgym_tui.trainer.cache import ReadBatch
 from fluxgym_tui.trainer.checkpoint import open_lora
-from fluxgym_tui.trainer.flow import FlowBatch, disturb, draw_sigmas, flow_losses
+from fluxgym_tui.trainer.conditioning import TextSource
+from fluxgym_tui.trainer.flow import disturb, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
-from fluxgym_tui.trainer.lora import create_lora
+from fluxgym_tui.trainer.lora import CLIP_PREFIX, create_lora
 from fluxgym_tui.trainer.optim import averaged, clip_gradients
-from fluxgym_tui.trainer.setup import Setup, build_optimization, transformer_learning_rate
+from fluxgym_tui.trainer.setup import Setup, build_optimization, clip_learning_rate, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps."""
+    """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps, `rates` are by group."""
 
     loss: float
     avg_loss: float
-    learning_rate: float
+    rates: dict[str, float]
+
+    @property
+    def learning_rate(self) -> float:
+        """The transformer's, or CLIP-L's where that alone learns."""
+        return self.rates.get("unet", next(iter(self.rates.values())))
 
 
 class Learner:
     """The LoRA, its optimiser and schedule, and the random numbers of noise and sigma."""
 
-    def __init__(self, setup: Setup, model: Flux) -> None:
+    def __init__(self, setup: Setup, model: Flux, texts: TextSource) -> None:
         options = setup.options
         self._setup = setup
         self._model = model
+        self._texts = texts
         # Noise and initial weights come from generators of their own: what else draws numbers does not change them.
         self._generator = torch.Generator().manual_seed(setup.seed)
         self.network = create_lora(
             model,
+            clip=texts.trained_clip,
+            train_unet=not options.network_train_text_encoder_only,
             network_dim=options.network_dim,
             network_alpha=options.network_alpha,
             network_args=setup.network_args,
@@ -48,17 +58,23 @@ class Learner:
             generator=torch.Generator().manual_seed(setup.seed),
         )
         if options.network_weights is not None:
-            weights = open_lora(options.network_weights)
-            self.network.load_lora_state(weights.tensors, source=str(options.network_weights))
+            self._begin_with(options.network_weights)
         self._parameters = list(self.network.parameters())
-        groups = self.network.parameter_groups(learning_rate=transformer_learning_rate(options))
-        self.optimizer, self._schedule = build_optimization(groups, options, total_steps=setup.counts.total)
+        groups = self.network.parameter_groups(
+            learning_rate=transformer_learning_rate(options), text_encoder_lr=clip_learning_rate(options)
+        )
+        self.group_names = tuple(group.name for group in groups)
+        self.optimizer, self._schedule = build_optimization(
+            [{"params": group.parameters, "lr": group.learning_rate} for group in groups],
+            options,
+            total_steps=setup.counts.total,
+        )
         self._fresh_groups = self._group_values()
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
         if setup.resumed is not None:
             self._restore(setup.resumed)
 
-    def learn(self, batches: Sequence[FlowBatch], *, step: int) -> Learned:
+    def learn(self, batches: Sequence[ReadBatch], *, step: int) -> Learned:
         """Make optimiser step `step` on `batches`; each weighs 1 / gradient_accumulation_steps, as in sd-scripts.
 
         FluxgymError where a loss or the gradient is not finite; the weights are then those of the step before.
@@ -76,14 +92,14 @@ class Learner:
         norm = float(clip_gradients(self._parameters, max_grad_norm=options.max_grad_norm))
         if not math.isfinite(norm):
             raise _not_finite(f"The gradient's norm is {norm}", step)
-        learning_rate = float(self._schedule.get_last_lr()[0])
+        rates = dict(zip(self.group_names, map(float, self._schedule.get_last_lr()), strict=True))
         self.optimizer.step()
         self._schedule.step()
         if options.scale_weight_norms:
             self.network.limit_norms(options.scale_weight_norms)
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(math.fsum(losses) / len(losses))
-        return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), learning_rate)
+        return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), rates)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within it the LoRA is the one to use, to save and to sample from: see `optim.averaged`."""
@@ -100,6 +116,14 @@ class Learner:
         ]
         facts = {"optimizer_type": type(self.optimizer).__name__, "optimizer": numbers, "groups": groups}
         return facts, {**weights, **slots, "noise_generator": self._generator.get_state()}
+
+    def _begin_with(self, path: Path) -> None:
+        """Take the weights of a LoRA file; CLIP-L's adapters stay fresh where it has none, as in sd-scripts."""
+        tensors = open_lora(path).tensors
+        if not any(key.startswith(CLIP_PREFIX) for key in tensors):
+            own = self.network.lora_state()
+            tensors |= {key: tensor for key, tensor in own.items() if key.startswith(CLIP_PREFIX)}
+        self.network.load_lora_state(tensors, source=str(path))
 
     def _restore(self, state: TrainState) -> None:
         """Take up what `capture` gave, and the learning rate of the step that comes next."""
@@ -137,12 +161,14 @@ class Learner:
         groups = self.optimizer.state_dict()["param_groups"]
         return [{name: value for name, value in group.items() if name not in left_out} for group in groups]
 
-    def _loss(self, batch: FlowBatch) -> Tensor:
-        device, flow = self._setup.device, self._setup.flow
-        batch = on_device(batch, device)
+    def _loss(self, read: ReadBatch) -> Tensor:
+        flow = self._setup.flow
+        batch = self._texts.complete(read)
         B, _, h, w = batch.latents.shape
-        noise = torch.randn(batch.latents.shape, generator=self._generator).to(device)
-        sigmas = draw_sigmas(B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=device)
+        noise = torch.randn(batch.latents.shape, generator=self._generator).to(batch.latents.device)
+        sigmas = draw_sigmas(
+            B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=batch.latents.device
+        )
         mixed = disturb(noise, settings=flow, generator=self._generator)
         losses = flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow, mixed_noise=mixed)
         return losses.mean()

@@ -9,7 +9,9 @@ from typing import Literal
 
 from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.trainer.cache import read_ahead
-from fluxgym_tui.trainer.data import Picture
+from fluxgym_tui.trainer.captions import Moment
+from fluxgym_tui.trainer.conditioning import TextSource, load_text_source
+from fluxgym_tui.trainer.data import PictureBatch
 from fluxgym_tui.trainer.encode import fill_caches
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
@@ -41,20 +43,21 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     report.phase("load", options.pretrained_model_name_or_path.name)
     model = load_flux(options.pretrained_model_name_or_path, dtype=setup.dtype, device=setup.device)
     model.gradient_checkpointing = options.gradient_checkpointing
-    learner = Learner(setup, model)
+    texts = load_text_source(setup)
+    learner = Learner(setup, model, texts)
     facts = _facts(setup, learner, model, started=started)
     writer = CheckpointWriter(setup, learner, facts=facts, report=report)
-    sampler = Sampler(setup, model, conditionings=conditionings, report=report, stop=stop)
+    sampler = Sampler(setup, model, conditionings=conditionings, texts=texts, report=report, stop=stop)
     stop.check()
 
     if setup.resumed is None:
-        _probe("before", setup, model, report)
+        _probe("before", setup, model, texts, report)
         sampler.make_rounds(step=0, learner=learner)
     _train_steps(setup, learner, writer=writer, sampler=sampler, report=report, stop=stop)
     path = writer.save_last()
     sampler.make_rounds(step=setup.counts.total, learner=learner)  # only now: whatever happens, the LoRA is there
     with learner.averaged():
-        _probe("after", setup, model, report)
+        _probe("after", setup, model, texts, report)
     report.say(f"finished: {path}")
     return path
 
@@ -96,12 +99,12 @@ def _train_steps(
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One optimiser step to make: its number and its epoch's, both from 1, and the pictures of each of its batches."""
+    """One optimiser step to make: its number and its epoch's, both from 1, and its batches."""
 
     step: int
     epoch: int
     first_of_epoch: bool
-    batches: tuple[tuple[Picture, ...], ...]
+    batches: tuple[PictureBatch, ...]
 
 
 def updates(setup: Setup) -> Iterator[Update]:
@@ -114,7 +117,12 @@ def updates(setup: Setup) -> Iterator[Update]:
         for step, start in enumerate(starts, start=(epoch - 1) * setup.counts.steps_per_epoch + 1):
             if not setup.first_step <= step <= setup.counts.total:
                 continue
-            yield Update(step, epoch, start == 0, tuple(batches[start : start + size]))
+            moment = Moment(epoch=epoch, steps_done=step - 1, total_steps=setup.counts.total)
+            named = (
+                setup.data.named(batches[n], moment=moment, batch=n, cached_text=setup.options.cached_text)
+                for n in range(start, min(start + size, len(batches)))
+            )
+            yield Update(step, epoch, start == 0, tuple(named))
 
 
 def _announce(setup: Setup, report: Reporter) -> None:
@@ -168,10 +176,10 @@ def _facts(setup: Setup, learner: Learner, model: Flux, *, started: float) -> Tr
     )
 
 
-def _probe(when: Literal["before", "after"], setup: Setup, model: Flux, report: Reporter) -> None:
+def _probe(when: Literal["before", "after"], setup: Setup, model: Flux, texts: TextSource, report: Reporter) -> None:
     if not setup.options.fluxgym_probe:
         return
     pictures = probed_pictures(setup.data.pictures)
-    loss = probe_loss(model, pictures, settings=setup.flow, device=setup.device)
+    loss = probe_loss(model, pictures, settings=setup.flow, texts=texts)
     step = 0 if when == "before" else setup.counts.total
     report.probe(when, loss=loss, step=step, pictures=len(pictures))

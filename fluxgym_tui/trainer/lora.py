@@ -1,4 +1,4 @@
-"""LoRA on the transformer's linears, with the names, shapes and alpha of sd-scripts' `networks.lora_flux`.
+"""LoRA on the transformer's linears and CLIP-L's, with the names, shapes and alpha of sd-scripts' `networks.lora_flux`.
 
 y = W x + b + up(down(x)) alpha / dim. Only the two small matrices learn; W stays as it was loaded.
 r is the rank (`network_dim`).
@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from fluxgym_tui.trainer.linear import Adapter, Linear
 from fluxgym_tui.trainer.network_args import read_network_arguments
 
 PREFIX = "lora_unet_"
+CLIP_PREFIX = "lora_te1_"
 DEFAULT_DIM = 4
 
 
@@ -80,6 +80,15 @@ class SeededDropout:
         return hidden
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Weights that learn at one rate; `name` is sd-scripts' own for it, as its trackers show it."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    learning_rate: float
+
+
 class LoraNetwork(nn.Module):
     """The adapters of a model, by their names in a LoRA file.
 
@@ -93,11 +102,12 @@ class LoraNetwork(nn.Module):
         *,
         dropout: DropoutShares | None = None,
         loraplus_ratio: float | None = None,
+        loraplus_text_encoder_ratio: float | None = None,
     ) -> None:
         super().__init__()
         self._multiplier = 1.0
         self._dropout = dropout or DropoutShares()
-        self._loraplus_ratio = loraplus_ratio
+        self._loraplus_ratios = {PREFIX: loraplus_ratio, CLIP_PREFIX: loraplus_text_encoder_ratio}
         self.layers = nn.ModuleDict(layers)
         self._targets = dict(targets)  # not a ModuleDict: the base is not part of this network
 
@@ -139,15 +149,25 @@ class LoraNetwork(nn.Module):
         finally:
             self.attach()
 
-    def parameter_groups(self, *, learning_rate: float) -> list[dict[str, Any]]:
-        """The parameters as an optimiser takes them: in one group, or with LoRA+ every `down`, then every `up`."""
-        if self._loraplus_ratio is None:
-            return [{"params": list(self.parameters()), "lr": learning_rate}]
-        layers = [layer for layer in self.layers.values() if isinstance(layer, LoraLayer)]
-        return [
-            {"params": [layer.down for layer in layers], "lr": learning_rate},
-            {"params": [layer.up for layer in layers], "lr": learning_rate * self._loraplus_ratio},
-        ]
+    def parameter_groups(self, *, learning_rate: float, text_encoder_lr: float | None = None) -> list[ParameterGroup]:
+        """The weights in groups, CLIP-L's first: all of one rate, or with LoRA+ every `down`, then every `up`.
+
+        `text_encoder_lr` is CLIP-L's rate, where it differs. What has the rate 0 is in no group, as in sd-scripts.
+        """
+        rates = {CLIP_PREFIX: learning_rate if text_encoder_lr is None else text_encoder_lr, PREFIX: learning_rate}
+        groups = []
+        for prefix, rate in rates.items():
+            layers = [layer for name, layer in self.layers.items() if name.startswith(prefix)]
+            adapters = [layer for layer in layers if isinstance(layer, LoraLayer)]
+            name, ratio = "unet" if prefix == PREFIX else "textencoder 1 ", self._loraplus_ratios[prefix]
+            if ratio is None:
+                together = [parameter for adapter in adapters for parameter in (adapter.down, adapter.up)]
+                groups.append(ParameterGroup(name=name, parameters=together, learning_rate=rate))
+                continue
+            downs, ups = [adapter.down for adapter in adapters], [adapter.up for adapter in adapters]
+            groups.append(ParameterGroup(name=name, parameters=downs, learning_rate=rate))
+            groups.append(ParameterGroup(name=f"{name} plus", parameters=ups, learning_rate=rate * ratio))
+        return [group for group in groups if group.parameters and group.learning_rate]
 
     def detach(self) -> None:
         """Let the model's linears compute without."""
@@ -185,7 +205,7 @@ class LoraNetwork(nn.Module):
         if unknown := sorted(state.keys() - own.keys()):
             raise FluxgymError(
                 f"{source}: {len(unknown)} tensors have no place in this network, the first is {unknown[0]}.",
-                hint="It was made for other layers (or also for CLIP): train from a LoRA of the same kind.",
+                hint=_unknown_hint(unknown[0]),
             )
         if missing := sorted(own.keys() - state.keys()):
             raise FluxgymError(
@@ -217,26 +237,59 @@ def lora_targets(model: Flux) -> dict[str, Linear]:
     }
 
 
+def clip_targets(clip: nn.Module) -> dict[str, Linear]:
+    """The linears of a CLIP text model that `networks.lora_flux` adapts, by their names in a LoRA file: all in layers.
+
+    Plain ones are replaced, in `clip` itself, by such as take an adapter; what they compute and hold stays the same.
+    """
+    targets = {}
+    for path, module in list(clip.named_modules()):
+        # transformers 5 dropped the outer `text_model.`, which the names in files keep
+        inner = path.removeprefix("text_model.")
+        if isinstance(module, nn.Linear) and inner.startswith("encoder.layers."):
+            parent, _, name = path.rpartition(".")
+            adaptable = module if isinstance(module, Linear) else _adaptable(module)
+            setattr(clip.get_submodule(parent), name, adaptable)
+            targets[f"{CLIP_PREFIX}text_model_{inner.replace('.', '_')}"] = adaptable
+    return targets
+
+
+def _adaptable(linear: nn.Linear) -> Linear:
+    """A layer of ours with the weights of `linear`, which it shares."""
+    with torch.device("meta"):
+        ours = Linear(linear.in_features, linear.out_features, bias=linear.bias is not None)
+    ours.weight, ours.bias = linear.weight, linear.bias
+    return ours
+
+
 def create_lora(
     model: Flux,
     *,
+    clip: nn.Module | None = None,
+    train_unet: bool = True,
     network_dim: int | None = None,
     network_alpha: float | None = 1.0,
     network_args: Mapping[str, str] | None = None,
     network_dropout: float | None = None,
     generator: torch.Generator | None = None,
 ) -> LoraNetwork:
-    """Fresh adapters for `model`, attached. As in sd-scripts the rank is 4 if None; an alpha of 0 or None is the rank.
+    """Fresh adapters for `model`, and for `clip` where given; attached.
 
-    `network_args`: those of `network_args.HONOURED`; FluxgymError on others, and where no layer is left to adapt.
+    As in sd-scripts the rank is 4 if None; an alpha of 0 or None is the rank. Without `train_unet` only `clip` has any.
+    `network_args`: those of `network_args.HONOURED`, which choose among the transformer's layers only.
+    FluxgymError on others, and where no layer is left to adapt.
     """
     arguments = read_network_arguments(network_args or {})
     arguments.check_blocks(double=model.geometry.depth, single=model.geometry.depth_single_blocks)
     dim = DEFAULT_DIM if network_dim is None else network_dim
     if dim < 1:
         raise FluxgymError(f"network_dim {dim} is no rank.", hint="Use 1 or more; 4 to 32 are usual.")
-    targets = lora_targets(model)
+    targets = lora_targets(model) if train_unet else {}
     ranks = {name: rank for name in targets if (rank := arguments.rank(name, default=dim))}
+    if clip is not None:
+        of_clip = clip_targets(clip)
+        targets |= of_clip
+        ranks |= dict.fromkeys(of_clip, dim)
     if not ranks:
         raise FluxgymError("network_args leave no layer to train.", hint="Choose blocks, and ranks above 0.")
     layers = {
@@ -246,21 +299,32 @@ def create_lora(
     dropout = DropoutShares(
         values=network_dropout or 0.0, ranks=arguments.rank_dropout, modules=arguments.module_dropout
     )
-    chosen = {name: targets[name] for name in ranks}
-    return LoraNetwork(chosen, layers, dropout=dropout, loraplus_ratio=arguments.loraplus_ratio).attach()
+    return LoraNetwork(
+        {name: targets[name] for name in ranks},
+        layers,
+        dropout=dropout,
+        loraplus_ratio=arguments.loraplus_ratio,
+        loraplus_text_encoder_ratio=arguments.loraplus_text_encoder_ratio,
+    ).attach()
 
 
-def lora_from_state(model: Flux, state: Mapping[str, Tensor], *, source: str, multiplier: float = 1.0) -> LoraNetwork:
+def lora_from_state(
+    model: Flux,
+    state: Mapping[str, Tensor],
+    *,
+    source: str,
+    multiplier: float = 1.0,
+    clip: nn.Module | None = None,
+) -> LoraNetwork:
     """Adapters of the layers and ranks that `state` (a LoRA file's tensors) has, filled from it and attached.
 
     Raises FluxgymError unless every key is used; `source` names the file in messages.
     """
-    targets = lora_targets(model)
+    targets = lora_targets(model) | ({} if clip is None else clip_targets(clip))
     names = {key.rpartition(".lora_down.")[0] for key in state if ".lora_down." in key}
     if strange := sorted(names - targets.keys()):
         raise FluxgymError(
-            f"{source}: it adapts {strange[0]}, which this model does not have.",
-            hint="The LoRA is for another model, or also for CLIP.",
+            f"{source}: it adapts {strange[0]}, which is not trained here.", hint=_unknown_hint(strange[0])
         )
     chosen = {name: linear for name, linear in targets.items() if name in names}
     layers = {
@@ -273,3 +337,9 @@ def lora_from_state(model: Flux, state: Mapping[str, Tensor], *, source: str, mu
     network.load_lora_state(state, source=source)
     network.multiplier = multiplier
     return network.attach()
+
+
+def _unknown_hint(key: str) -> str:
+    if key.startswith(CLIP_PREFIX):
+        return "It also adapts CLIP-L: train that too, by leaving out --network_train_unet_only."
+    return "It was made for other layers or another model: train from a LoRA of the same kind."

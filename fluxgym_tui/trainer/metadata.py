@@ -26,15 +26,15 @@ _OPTIONS = (
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
     "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength",
+    "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
 )  # fmt: skip
 
 # What this trainer never does, in the words of one that could.
 _NEVER: dict[str, object] = {
-    "text_encoder_lr": None, "num_validation_images": 0, "full_fp16": False, "v2": False,
+    "num_validation_images": 0, "full_fp16": False, "v2": False,
     "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False, "noise_offset": None,
     "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
-    "zero_terminal_snr": False, "caption_dropout_rate": 0.0, "caption_dropout_every_n_epochs": 0,
-    "caption_tag_dropout_rate": 0.0, "face_crop_aug_range": None, "min_snr_gamma": None,
+    "zero_terminal_snr": False, "face_crop_aug_range": None, "min_snr_gamma": None,
     "debiased_estimation": False, "noise_offset_random_strength": False,
     "fp8_base": False, "fp8_base_unet": False, "validation_seed": None, "validation_split": 0.0,
     "max_validation_steps": None, "validate_every_n_epochs": None, "validate_every_n_steps": None,
@@ -100,6 +100,7 @@ def training_metadata(options: TrainerOptions, facts: TrainingFacts) -> dict[str
     values: dict[str, object] = dict(_NEVER) | {name: getattr(options, name) for name in _OPTIONS}
     values |= {
         "session_id": facts.session_id,
+        "text_encoder_lr": list(options.text_encoder_lr) or None,
         "training_started_at": facts.started_at,
         "output_name": options.output_name,
         "num_train_images": sum(dataset.count(is_reg=False) for dataset in facts.datasets),

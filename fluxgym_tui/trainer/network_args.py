@@ -22,7 +22,7 @@ RANKED = {
 }
 _INDICES = {"train_double_block_indices": "double", "train_single_block_indices": "single"}
 _SHARES = ("rank_dropout", "module_dropout")
-_RATIOS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio")
+_RATIOS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 HONOURED = ("train_blocks", *_INDICES, *RANKED, *_SHARES, *_RATIOS)
 
 _BLOCK = re.compile(r"_(double|single)_blocks_(\d+)_")
@@ -33,6 +33,7 @@ class NetworkArguments:
     """`--network_args`, read. `blocks` has the chosen ones of a kind; None stands for all of them.
 
     `loraplus_ratio` is how many times faster `up` learns than `down` (LoRA+, Hayou et al. 2024); None: alike.
+    `loraplus_text_encoder_ratio` is the same for the adapters of CLIP-L.
     """
 
     train_blocks: str = "all"
@@ -41,6 +42,7 @@ class NetworkArguments:
     rank_dropout: float = 0.0
     module_dropout: float = 0.0
     loraplus_ratio: float | None = None
+    loraplus_text_encoder_ratio: float | None = None
 
     def rank(self, layer: str, *, default: int) -> int:
         """The rank for the layer of this name in a LoRA file; 0 where it gets no adapter."""
@@ -87,6 +89,7 @@ def read_network_arguments(arguments: Mapping[str, str]) -> NetworkArguments:
         blocks={kind: _blocks(name, arguments[name]) for name, kind in _INDICES.items() if name in arguments},
         ranks={name: _rank(name, arguments[name]) for name in RANKED if name in arguments},
         loraplus_ratio=ratios.get("loraplus_unet_lr_ratio", ratios.get("loraplus_lr_ratio")),
+        loraplus_text_encoder_ratio=ratios.get("loraplus_text_encoder_lr_ratio", ratios.get("loraplus_lr_ratio")),
         **shares,
     )
 

@@ -34,6 +34,20 @@ class TrainerOptions:
     text_encoder_batch_size: int | None
     t5xxl_max_token_length: int | None
     apply_t5_attn_mask: bool
+    alpha_mask: bool
+    shuffle_caption: bool
+    caption_separator: str
+    keep_tokens: int
+    keep_tokens_separator: str
+    secondary_separator: str | None
+    enable_wildcard: bool
+    caption_prefix: str | None
+    caption_suffix: str | None
+    caption_dropout_rate: float
+    caption_dropout_every_n_epochs: int
+    caption_tag_dropout_rate: float
+    token_warmup_min: int
+    token_warmup_step: float
     max_data_loader_n_workers: int
     network_module: str | None
     network_dim: int | None
@@ -43,10 +57,12 @@ class TrainerOptions:
     scale_weight_norms: float | None
     network_weights: Path | None
     network_train_unet_only: bool
+    network_train_text_encoder_only: bool
     optimizer_type: str
     optimizer_args: tuple[str, ...]
     learning_rate: float
     unet_lr: float | None
+    text_encoder_lr: tuple[float, ...]
     max_grad_norm: float
     lr_scheduler: str
     lr_warmup_steps: int | float
@@ -99,3 +115,13 @@ class TrainerOptions:
     sample_every_n_epochs: int | None
     sample_at_first: bool
     fluxgym_probe: bool
+
+    @property
+    def cached_text(self) -> bool:
+        """Whether captions are encoded once, before the training."""
+        return self.cache_text_encoder_outputs or self.cache_text_encoder_outputs_to_disk
+
+    @property
+    def trains_clip(self) -> bool:
+        """Whether CLIP-L gets adapters; where it learns at the rate 0 it has them all the same, as in sd-scripts."""
+        return not self.network_train_unet_only

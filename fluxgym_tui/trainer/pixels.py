@@ -11,17 +11,18 @@ from torch import Tensor
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.plan.buckets import BucketFit
 
-Pixels = npt.NDArray[np.uint8]  # (height, width, 3), RGB
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3 or 4), RGB and perhaps alpha
 
 
-def load_pixels(path: Path, fit: BucketFit) -> Tensor:
+def load_pixels(path: Path, fit: BucketFit, *, alpha: bool = False) -> tuple[Tensor, Tensor | None]:
     """The picture at `path` scaled and cropped as `fit` says: float32 (3, bucket height, bucket width) in [-1, 1].
 
+    With `alpha` its transparency too, (bucket height, bucket width) from 0 to 1; 1 everywhere where it has none.
     FluxgymError where it cannot be decoded. Its EXIF orientation is not applied, as in sd-scripts: staging does that.
     """
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise FluxgymError(
             f"{path}: the picture cannot be decoded: {error}", hint="Replace it or take it out of the dataset."
@@ -29,7 +30,8 @@ def load_pixels(path: Path, fit: BucketFit) -> Tensor:
     scaled = resize(pixels, width=fit.resized[0], height=fit.resized[1])
     left, top, right, bottom = fit.crop
     cropped = np.array(scaled[top:bottom, left:right])  # a copy: Pillow lends its pixels for reading only
-    return torch.from_numpy(cropped).permute(2, 0, 1).float() / 127.5 - 1
+    channels = torch.from_numpy(cropped).permute(2, 0, 1).float()
+    return channels[:3] / 127.5 - 1, channels[3] / 255 if alpha else None
 
 
 def resize(pixels: Pixels, *, width: int, height: int) -> Pixels:

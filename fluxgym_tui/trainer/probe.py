@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from fluxgym_tui.trainer.cache import on_device, read_batch
-from fluxgym_tui.trainer.data import Picture
+from fluxgym_tui.trainer.cache import read_batch
+from fluxgym_tui.trainer.conditioning import TextSource
+from fluxgym_tui.trainer.data import Picture, PictureBatch
 from fluxgym_tui.trainer.flow import FlowBatch, FlowSettings, flow_losses
 from fluxgym_tui.trainer.flux import Flux
 
@@ -22,20 +23,20 @@ def probed_pictures(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 @torch.no_grad()
-def probe_loss(model: Flux, pictures: Sequence[Picture], *, settings: FlowSettings, device: torch.device) -> float:
+def probe_loss(model: Flux, pictures: Sequence[Picture], *, settings: FlowSettings, texts: TextSource) -> float:
     """The mean loss of `pictures` over `SIGMAS`; the noise of the nth picture is the same in every run and call."""
     generator = torch.Generator().manual_seed(_SEED)
     losses = []
     for picture in pictures:
-        batch = read_batch([picture])
-        noise = torch.randn(batch.latents.shape, generator=generator)
-        repeated = on_device(_repeated(batch, len(SIGMAS)), device)
+        batch = PictureBatch(pictures=(picture,), captions=(picture.caption,), cached_text=texts.encoders is None)
+        repeated = _repeated(texts.complete(read_batch(batch)), len(SIGMAS))
+        noise = torch.randn(repeated.latents[:1].shape, generator=generator)
         losses.append(
             flow_losses(
                 model,
                 batch=repeated,
-                noise=noise.expand_as(repeated.latents).to(device),
-                sigmas=torch.tensor(SIGMAS, device=device),
+                noise=noise.expand_as(repeated.latents).to(repeated.latents.device),
+                sigmas=torch.tensor(SIGMAS, device=repeated.latents.device),
                 settings=settings,
             ).mean()
         )
@@ -50,5 +51,6 @@ def _repeated(batch: FlowBatch, count: int) -> FlowBatch:
         txt_ids=batch.txt_ids.expand(count, -1, -1),
         l_pooled=batch.l_pooled.expand(count, -1),
         t5_attn_mask=batch.t5_attn_mask.expand(count, -1),
-        loss_weights=torch.ones(count),
+        loss_weights=torch.ones(count, device=batch.latents.device),
+        masks=None if batch.masks is None else batch.masks.expand(count, -1, -1, -1),
     )

@@ -3,6 +3,7 @@
 import io
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_atomic
+from fluxgym_tui.base.prompts import SamplePrompt
 from fluxgym_tui.plan.steps import Round
 from fluxgym_tui.trainer.autoencoder import load_autoencoder
+from fluxgym_tui.trainer.conditioning import TextSource
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.report import Reporter
@@ -34,12 +37,14 @@ class Sampler:
         model: Flux,
         *,
         conditionings: Sequence[PromptConditioning],
+        texts: TextSource,
         report: Reporter,
         stop: StopRequest,
     ) -> None:
         self._setup = setup
         self._model = model
         self._conditionings = conditionings
+        self._texts = texts
         self._report = report
         self._stop = stop
 
@@ -72,7 +77,7 @@ class Sampler:
         # sd-scripts names the pictures made before the first step after epoch 0.
         epoch = 0 if moment.step == 0 else moment.epoch
         for index, prompt in enumerate(setup.prompts):
-            positive, negative = self._conditionings[index]
+            positive, negative = self._condition(index, prompt)
             states: deque[Tensor] = deque(maxlen=1)
             for state in sample_latents(self._model, prompt, positive=positive, negative=negative):
                 states.append(state)
@@ -90,6 +95,17 @@ class Sampler:
             )
             _write_picture(path, picture)
             self._report.sample(path, prompt_index=index, step=moment.step, epoch=epoch, seed=prompt.seed)
+
+    @torch.no_grad()
+    def _condition(self, index: int, prompt: SamplePrompt) -> PromptConditioning:
+        """The prompt's encoding; CLIP's part of it as CLIP is now, where it learns."""
+        positive, negative = self._conditionings[index]
+        if not self._texts.learns:
+            return positive, negative
+        positive = replace(positive, l_pooled=self._texts.pool([prompt.text]))
+        if negative is not None:
+            negative = replace(negative, l_pooled=self._texts.pool([prompt.negative or ""]))
+        return positive, negative
 
 
 def _write_picture(path: Path, picture: Image.Image) -> None:

@@ -14,12 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.flux1 import check_flux1
 from fluxgym_tui.base.modelfiles import ModelFile, read_model_file
 from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
 from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_steps, sample_rounds
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flow import FlowSettings
-from fluxgym_tui.trainer.network_args import read_network_arguments
+from fluxgym_tui.trainer.network_args import NetworkArguments, read_network_arguments
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
 from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.state import TrainState, read_state
@@ -77,9 +78,8 @@ def settle(options: TrainerOptions) -> Setup:
     arguments = read_network_arguments(network_args)
     arguments.check_blocks(double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"])
     # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
-    rates = (1.0,) if arguments.loraplus_ratio is None else (1.0, arguments.loraplus_ratio)
     build_optimization(
-        [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate * transformer_learning_rate(options)} for rate in rates],
+        [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in _rates(options, arguments)],
         options,
         total_steps=counts.total,
     )
@@ -162,11 +162,37 @@ def transformer_learning_rate(options: TrainerOptions) -> float:
     return options.learning_rate if options.unet_lr is None else options.unet_lr
 
 
+def clip_learning_rate(options: TrainerOptions) -> float:
+    """The learning rate of CLIP-L's adapters."""
+    return options.text_encoder_lr[0] if options.text_encoder_lr else options.learning_rate
+
+
+def _rates(options: TrainerOptions, arguments: NetworkArguments) -> list[float]:
+    """The rates that the groups of parameters will have. FluxgymError where an argument is for what does not learn."""
+    rates = []
+    if not options.network_train_text_encoder_only:
+        rates += [transformer_learning_rate(options) * ratio for ratio in (1.0, arguments.loraplus_ratio) if ratio]
+    if options.trains_clip:
+        ratios = (1.0, arguments.loraplus_text_encoder_ratio)
+        rates += [clip_learning_rate(options) * ratio for ratio in ratios if ratio]
+    elif arguments.loraplus_text_encoder_ratio not in (None, arguments.loraplus_ratio):
+        raise FluxgymError(
+            "network_args loraplus_text_encoder_lr_ratio has no effect: CLIP-L is not trained.",
+            hint="Leave it out, or train CLIP-L by leaving out --network_train_unet_only.",
+        )
+    if not any(rates):
+        raise FluxgymError(
+            "Nothing would learn: every learning rate is 0.", hint="Give --learning_rate 8e-4, or leave the others out."
+        )
+    return [rate for rate in rates if rate]
+
+
 def build_optimization(
     groups: list[dict[str, Any]], options: TrainerOptions, *, total_steps: int
 ) -> tuple[Optimizer, LambdaLR]:
     """The optimiser and the schedule that `options` name, for `groups`. FluxgymError on what is not honoured."""
-    learning_rate = transformer_learning_rate(options)
+    # As in sd-scripts the optimiser's own rate is this one, whatever the groups have.
+    learning_rate = options.learning_rate
     check_schedule(options.optimizer_type, lr_scheduler=options.lr_scheduler, lr_warmup_steps=options.lr_warmup_steps)
     optimizer = build_optimizer(
         groups,
@@ -219,25 +245,17 @@ def use_all_cores() -> None:
 
 def _model_files(options: TrainerOptions) -> ModelFile:
     """The transformer's file; all four are looked at, since an hour of caching may lie before the first is loaded."""
-    found = None
     for name, kind, path in (
         ("clip_l", "clip", options.clip_l),
         ("t5xxl", "t5", options.t5xxl),
         ("ae", "autoencoder", options.ae),
-        ("pretrained_model_name_or_path", "flux", options.pretrained_model_name_or_path),
     ):
         found = read_model_file(path)
         if found.kind != kind:
             raise FluxgymError(
                 f"--{name} {path} is no {_KINDS[kind]}: {found.title}.", hint=f"Give {_KINDS[kind]} there."
             )
-    assert found is not None
-    if found.facts.get("fp8_scaled"):
-        raise FluxgymError(
-            f"{options.pretrained_model_name_or_path} holds scaled fp8 weights, which train to noise.",
-            hint="Use the bf16 file, or a plain fp8 (e4m3fn) one.",
-        )
-    return found
+    return check_flux1(options.pretrained_model_name_or_path)
 
 
 def _check_network_weights(path: Path | None) -> None:
@@ -255,7 +273,6 @@ _KINDS = {
     "clip": "CLIP-L text encoder (clip_l.safetensors)",
     "t5": "T5-XXL text encoder (t5xxl_fp16.safetensors)",
     "autoencoder": "autoencoder in FLUX's own layout (ae.safetensors)",
-    "flux": "FLUX.1 transformer in BFL's layout (flux1-dev.safetensors)",
 }
 
 

@@ -25,6 +25,29 @@ T5_HINT = "Use t5xxl_fp16.safetensors of comfyanonymous/flux_text_encoders."
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipEncoder:
+    """CLIP-L with its tokenizer; `eos_token_id` where the model's file is accompanied by one."""
+
+    model: nn.Module
+    tokenizer: Any
+    eos_token_id: int | None = None
+
+    def pool(self, captions: Sequence[str]) -> Tensor:
+        """CLIP's state at the end of each caption, (B, vec)."""
+        ids = _tokenize(self.tokenizer, captions, length=CLIP_TOKENS)["input_ids"]
+        return self.pool_ids(ids.to(next(self.model.parameters()).device))
+
+    def pool_ids(self, ids: Tensor) -> Tensor:
+        """CLIP's state at the end token, (B, 77) -> (B, vec).
+
+        The end token is `eos_token_id` where given, else the highest id of each row, as CLIP's own vocabulary has it.
+        """
+        states: Tensor = self.model(input_ids=ids).last_hidden_state
+        ends = ids.argmax(-1) if self.eos_token_id is None else (ids == self.eos_token_id).int().argmax(-1)
+        return states[torch.arange(len(ids), device=ids.device), ends]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextEncoders:
     """Both encoders with their tokenizers; `max_tokens` is T5's length T (512 for dev, 256 for schnell)."""
 
@@ -34,6 +57,11 @@ class TextEncoders:
     t5_tokenizer: Any
     max_tokens: int
     eos_token_id: int | None = None
+
+    @property
+    def clip_encoder(self) -> ClipEncoder:
+        """CLIP-L alone."""
+        return ClipEncoder(model=self.clip, tokenizer=self.clip_tokenizer, eos_token_id=self.eos_token_id)
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], *, apply_t5_attn_mask: bool = False) -> dict[str, Tensor]:
@@ -58,18 +86,23 @@ class TextEncoders:
         return clip["input_ids"], t5["input_ids"], t5["attention_mask"]
 
     def encode_clip(self, ids: Tensor) -> Tensor:
-        """CLIP's state at the end token, (B, 77) -> (B, vec).
-
-        The end token is `eos_token_id` where given, else the highest id of each row, as CLIP's own vocabulary has it.
-        """
-        states: Tensor = self.clip(input_ids=ids).last_hidden_state
-        ends = ids.argmax(-1) if self.eos_token_id is None else (ids == self.eos_token_id).int().argmax(-1)
-        return states[torch.arange(len(ids), device=ids.device), ends]
+        """CLIP's state at the end token, (B, 77) -> (B, vec)."""
+        return self.clip_encoder.pool_ids(ids)
 
     def encode_t5(self, ids: Tensor, *, mask: Tensor | None) -> Tensor:
         """T5's last states, (B, T) -> (B, T, context); with `mask` (B, T) padding is not attended to."""
         out: Tensor = self.t5(input_ids=ids, attention_mask=mask).last_hidden_state
         return out
+
+
+def load_clip_encoder(
+    path: Path, *, tokenizer_cache_dir: Path | None = None, dtype: torch.dtype, device: torch.device | str
+) -> ClipEncoder:
+    """CLIP-L alone, frozen, as `load_text_encoders` loads it."""
+    model, eos_token_id = _load_clip(path, dtype=dtype, device=device)
+    tokenizer = _load_tokenizer("CLIPTokenizerFast", CLIP_TOKENIZER, tokenizer_cache_dir)
+    _check_vocabulary(tokenizer, model, path=path)
+    return ClipEncoder(model=model, tokenizer=tokenizer, eos_token_id=eos_token_id)
 
 
 def load_text_encoders(
@@ -86,19 +119,17 @@ def load_text_encoders(
     A tokenizer that is not in `tokenizer_cache_dir` yet is put there. FluxgymError on files that are missing or of
     another kind, and where a tokenizer is neither on disk nor to be had.
     """
-    clip, eos_token_id = _load_clip(Path(clip_l), dtype=dtype, device=device)
+    clip = load_clip_encoder(Path(clip_l), tokenizer_cache_dir=tokenizer_cache_dir, dtype=dtype, device=device)
     t5 = _load_t5(Path(t5xxl), dtype=dtype, device=device)
-    clip_tokenizer = _load_tokenizer("CLIPTokenizerFast", CLIP_TOKENIZER, tokenizer_cache_dir)
     t5_tokenizer = _load_tokenizer("T5TokenizerFast", T5_TOKENIZER, tokenizer_cache_dir)
-    _check_vocabulary(clip_tokenizer, clip, path=Path(clip_l))
     _check_vocabulary(t5_tokenizer, t5, path=Path(t5xxl))
     return TextEncoders(
-        clip=clip,
+        clip=clip.model,
         t5=t5,
-        clip_tokenizer=clip_tokenizer,
+        clip_tokenizer=clip.tokenizer,
         t5_tokenizer=t5_tokenizer,
         max_tokens=max_tokens,
-        eos_token_id=eos_token_id,
+        eos_token_id=clip.eos_token_id,
     )
 
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.dataset.caches import DigestCache
 from fluxgym_tui.trainer import cache
-from fluxgym_tui.trainer.data import load_training_data
+from fluxgym_tui.trainer.captions import Moment
+from fluxgym_tui.trainer.data import PictureBatch, TrainingData, load_training_data
 from tests.trainer.trainer_options import TINY_BASE, drawn_dataset, options_for, train_quickly
 
 ONE_STEP = ("--max_train_steps", "1")
@@ -167,12 +168,20 @@ def test_a_broken_cache_is_named(cached: Path, tmp_path: Path) -> None:
     pictures = load_training_data(options_for(toml), seed=0).pictures
     (tmp_path / "photos" / "2_flux_te.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(FluxgymError, match=r"2_flux_te\.npz"):
-        cache.read_batch(pictures)
+        cache.read_batch(PictureBatch(pictures=tuple(pictures), captions=("",) * len(pictures)))
+
+
+def named_batches(data: TrainingData, *, epoch: int) -> list[PictureBatch]:
+    moment = Moment(epoch=epoch, steps_done=0, total_steps=9)
+    return [
+        data.named(pictures, moment=moment, batch=number, cached_text=True)
+        for number, pictures in enumerate(data.batches(epoch=epoch))
+    ]
 
 
 def test_batches_come_in_order_however_many_threads_read(cached: Path) -> None:
     data = load_training_data(options_for(cached / "dataset.toml"), seed=0)
-    batches = [batch for epoch in (1, 2, 3) for batch in data.batches(epoch=epoch)]
+    batches = [named for epoch in (1, 2, 3) for named in named_batches(data, epoch=epoch)]
     alone = [batch.latents for batch in cache.read_ahead(batches, workers=0)]
     ahead = [batch.latents for batch in cache.read_ahead(batches, workers=3)]
     assert len(alone) == len(batches)
@@ -181,7 +190,7 @@ def test_batches_come_in_order_however_many_threads_read(cached: Path) -> None:
 
 def test_reading_ahead_ends_with_its_iterator(cached: Path) -> None:
     data = load_training_data(options_for(cached / "dataset.toml"), seed=0)
-    reading = cache.read_ahead(data.batches(epoch=1) * 20, workers=2)
+    reading = cache.read_ahead(named_batches(data, epoch=1) * 20, workers=2)
     next(reading)
     reading.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("cache-reader")]

@@ -212,7 +212,8 @@ def test_pixels_are_cropped_in_the_middle_and_between_minus_one_and_one(tmp_path
     image = Image.new("RGBA", (4, 2))
     image.putpixel((1, 0), (255, 0, 128, 10))
     image.save(tmp_path / "a.png")
-    tensor = load_pixels(tmp_path / "a.png", BucketFit((2, 2), (4, 2), (1, 0, 3, 2)))
+    tensor, alpha = load_pixels(tmp_path / "a.png", BucketFit((2, 2), (4, 2), (1, 0, 3, 2)))
+    assert alpha is None
     assert tensor.shape == (3, 2, 2)
     assert torch.allclose(tensor[:, 0, 0], torch.tensor([1.0, -1.0, 128 / 127.5 - 1]), atol=1e-6)
     assert torch.equal(tensor[:, 1, 1], torch.full((3,), -1.0))

@@ -58,10 +58,14 @@ def test_a_refused_flag_is_refused_by_name_with_its_reason(name: str) -> None:
 
 
 def test_every_accepted_switch_is_taken() -> None:
+    either = {"network_train_text_encoder_only"}  # that, or network_train_unet_only
     switches = [
-        f"--{f.name}" for f in FLAGS.values() if f.read is None and f.status in (Status.HONOURED, Status.ALWAYS)
+        f"--{f.name}"
+        for f in FLAGS.values()
+        if f.read is None and f.status in (Status.HONOURED, Status.ALWAYS) and f.name not in either
     ]
     assert check([*switches, "--ip_noise_gamma", "0.1"]) == []
+    assert check(["--network_train_text_encoder_only"]) == []
 
 
 def test_defaults_and_values() -> None:
@@ -93,6 +97,11 @@ def test_defaults_and_values() -> None:
         (["--loss_type", "smooth_l1", "--huber_c", "0.2"], "Add --huber_schedule constant"),
         (["--ip_noise_gamma_random_strength"], "no effect without --ip_noise_gamma"),
         (["--loss_type", "l3"], "It knows l2, l1, huber"),
+        (["--text_encoder_lr", "1e-4", "fast"], "'fast' is not a number"),
+        (["--text_encoder_lr", "1e-4", "1e-5"], "T5 is not trained"),
+        (["--text_encoder_lr", "1e-4", "--network_train_unet_only"], "CLIP-L is not trained"),
+        (["--network_train_unet_only", "--network_train_text_encoder_only"], "one of the two"),
+        (["--unet_lr", "1e-4", "--network_train_text_encoder_only"], "the transformer is not trained"),
         (["--huber_schedule", "snr"], "It knows constant, exponential"),
         (["--optimizer_type", "DAdaptAdam"], "It knows AdamW, Adafactor"),
         (["stray"], "no flag stands before it"),
@@ -106,7 +115,7 @@ def test_a_wrong_flag_is_explained(arguments: list[str], words: str) -> None:
 def test_what_is_missing_is_named_all_at_once() -> None:
     with pytest.raises(FluxgymError) as caught:
         parse(["--seed", "1"])
-    for name in ("--ae", "--dataset_config", "--network_train_unet_only", "--cache_latents_to_disk"):
+    for name in ("--ae", "--dataset_config", "--cache_latents_to_disk"):
         assert name in caught.value.message
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fluxgym_tui.trainer.conditioning import TextSource
 from fluxgym_tui.trainer.data import load_training_data
 from fluxgym_tui.trainer.flow import FlowSettings, flow_losses
 from fluxgym_tui.trainer.flux import Flux, load_flux
@@ -12,6 +13,7 @@ from fluxgym_tui.trainer.probe import MOST_PICTURES, SIGMAS, probe_loss, probed_
 from tests.trainer.trainer_options import TINY_BASE, drawn_dataset, options_for, train_quickly
 
 RAW = FlowSettings(model_prediction_type="raw")
+CACHED = TextSource(device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,9 @@ def model() -> Flux:
 def test_the_probe_gives_the_same_number_each_time(cached: Path, model: Flux) -> None:
     pictures = load_training_data(options_for(cached), seed=0).pictures
     torch.manual_seed(1)
-    first = probe_loss(model, pictures, settings=RAW, device=torch.device("cpu"))
+    first = probe_loss(model, pictures, settings=RAW, texts=CACHED)
     torch.manual_seed(2)
-    assert probe_loss(model, pictures, settings=RAW, device=torch.device("cpu")) == first
+    assert probe_loss(model, pictures, settings=RAW, texts=CACHED) == first
 
 
 def test_the_probe_is_the_mean_over_its_noise_levels(
@@ -47,7 +49,7 @@ def test_the_probe_is_the_mean_over_its_noise_levels(
 
     monkeypatch.setattr("fluxgym_tui.trainer.probe.flow_losses", spied)
     pictures = load_training_data(options_for(cached), seed=0).pictures
-    assert probe_loss(model, pictures, settings=RAW, device=torch.device("cpu")) > 0
+    assert probe_loss(model, pictures, settings=RAW, texts=CACHED) > 0
     assert [sigmas.tolist() for sigmas in seen if isinstance(sigmas, torch.Tensor)] == [list(SIGMAS)] * 3
     assert sum(SIGMAS) / len(SIGMAS) == 0.5
 

@@ -16,6 +16,7 @@ from fluxgym_tui.trainer.stopping import StopRequest
 
 TINY_BASE = Path(__file__).parents[2] / "examples" / "tiny-flux"
 ALWAYS_GIVEN = ("--cache_latents_to_disk", "--cache_text_encoder_outputs_to_disk", "--network_train_unet_only")
+CACHED_TEXT = "--cache_text_encoder_outputs_to_disk"
 QUICK = (
     "--seed", "1", "--t5xxl_max_token_length", "16", "--learning_rate", "2e-3",
     "--timestep_sampling", "shift", "--model_prediction_type", "raw",
@@ -67,8 +68,20 @@ def drawn_dataset(folder: Path, *, pictures: int = 3, batch_size: int = 1) -> Pa
 
 def train_quickly(dataset_config: Path, output_dir: Path, *more: str, models: Path = TINY_BASE) -> list[dict[str, Any]]:
     """Train in this process with `QUICK` and `more` flags; the events."""
+    given = arguments_for(dataset_config, *QUICK, *more, models=models, output_dir=output_dir)
+    return train_here(parse(given), output_dir)
+
+
+def train_uncached(dataset_config: Path, output_dir: Path, *more: str) -> list[dict[str, Any]]:
+    """The same with captions that are encoded for each batch; a seed in `more` takes the place of `QUICK`'s."""
+    quick = QUICK[2:] if "--seed" in more else QUICK
+    given = arguments_for(dataset_config, *quick, *more, output_dir=output_dir)
+    return train_here(parse([word for word in given if word != CACHED_TEXT]), output_dir)
+
+
+def train_here(options: TrainerOptions, output_dir: Path) -> list[dict[str, Any]]:
+    """Train in this process; the events."""
     events = output_dir.parent / f"{output_dir.name}.jsonl"
-    options = options_for(dataset_config, *QUICK, *more, models=models, output_dir=output_dir)
     report = Reporter(events_path=events, out=io.StringIO())
     try:
         train(options, report=report, stop=StopRequest())

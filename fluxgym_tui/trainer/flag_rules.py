@@ -1,0 +1,69 @@
+"""What is wrong with flags only because of what else is given, or is not. Imports no torch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Values = Mapping[str, Any]
+"""The flags that were given, by name, with their values."""
+
+
+class Rule(NamedTuple):
+    """A rule of the command line: where `broken` is true of what was given, `flag` cannot be taken."""
+
+    flag: str
+    message: str
+    fix: str
+    broken: Callable[[Values], bool]
+
+
+def _without(flag: str, needed: str, *, instead: str) -> Rule:
+    """`flag` means nothing without `needed`."""
+    return Rule(
+        f"--{flag}",
+        f"it has no effect without --{needed}",
+        f"Add --{needed} {instead}".rstrip() + ", or leave it out.",
+        lambda given: bool(given.get(flag)) and not given.get(needed),
+    )
+
+
+_UNET_ONLY = "network_train_unet_only"
+_TEXT_ONLY = "network_train_text_encoder_only"
+
+RULES = (
+    Rule(
+        "--loss_type",
+        "huber (as smooth_l1) needs --huber_schedule: its default is snr, which FLUX has not",
+        "Add --huber_schedule constant (or exponential).",
+        lambda given: given.get("loss_type") in ("huber", "smooth_l1") and "huber_schedule" not in given,
+    ),
+    _without("ip_noise_gamma_random_strength", "ip_noise_gamma", instead="0.1"),
+    Rule(
+        f"--{_TEXT_ONLY}",
+        f"with --{_UNET_ONLY} nothing would be trained",
+        "Give one of the two, or none to train both.",
+        lambda given: bool(given.get(_UNET_ONLY) and given.get(_TEXT_ONLY)),
+    ),
+    Rule(
+        "--text_encoder_lr",
+        f"it has no effect: CLIP-L is not trained (--{_UNET_ONLY})",
+        f"Leave it out, or leave out --{_UNET_ONLY}.",
+        lambda given: bool(given.get("text_encoder_lr") and given.get(_UNET_ONLY)),
+    ),
+    Rule(
+        "--text_encoder_lr",
+        "it takes one value, CLIP-L's: T5 is not trained",
+        "Give the first value alone.",
+        lambda given: len(given.get("text_encoder_lr", ())) > 1,
+    ),
+    Rule(
+        "--unet_lr",
+        f"it has no effect: the transformer is not trained (--{_TEXT_ONLY})",
+        "Give --text_encoder_lr instead.",
+        lambda given: bool(given.get("unet_lr") and given.get(_TEXT_ONLY)),
+    ),
+)
+
+
+def contradictions(given: Values) -> list[tuple[str, str, str]]:
+    """The flag, what is wrong and what to do, for every rule that `given` breaks."""
+    return [(rule.flag, rule.message, rule.fix) for rule in RULES if rule.broken(given)]
