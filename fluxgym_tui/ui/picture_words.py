@@ -1,17 +1,23 @@
 """What there is to say of one picture and of the whole list, for the Dataset screen."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from fluxgym_tui.base.findings import Severity
 from fluxgym_tui.base.text import count, human_size, terminal_safe
-from fluxgym_tui.dataset.caption_edits import CLIP_TOKENS, T5_TOKENS, estimated_tokens
+from fluxgym_tui.dataset.caption_edits import CLIP_TOKENS, estimated_tokens
 from fluxgym_tui.dataset.captions import trained_caption, untrained_text
 from fluxgym_tui.dataset.triggers import has_trigger
 from fluxgym_tui.ui.draft_words import LOOKS
+from fluxgym_tui.ui.mending import mending_words
 from fluxgym_tui.ui.picture_rows import CaptionState, PictureRow
 from fluxgym_tui.ui.theme import MUTED
+
+if TYPE_CHECKING:
+    from fluxgym_tui.dataset.staging import StageSource
+    from fluxgym_tui.dataset.tokens import TokenCounts
 
 STATE_LOOKS: dict[CaptionState, tuple[str, str, str]] = {
     "written": ("✓", "written", "$success"),
@@ -19,15 +25,6 @@ STATE_LOOKS: dict[CaptionState, tuple[str, str, str]] = {
     "no trigger": ("!", "no trigger", "$warning"),
     "to mend": ("!", "to mend", "$warning"),
     "not trained": ("✗", "not trained", "$error"),
-}
-# Problems that a key of the screen mends.
-MENDING_KEYS = {
-    "no_caption": "enter writes one",
-    "empty_caption": "enter writes one",
-    "caption_bom": "c converts it",
-    "caption_not_utf8": "c converts it, a backup is kept",
-    "caption_binary": "enter writes it anew",
-    "multiline_caption": "enter edits it",
 }
 HEADING_STATE_CELLS = 13
 
@@ -69,42 +66,71 @@ def row_line(row: PictureRow, width: int, *, marked: bool) -> Content:
     ).truncate(width, ellipsis=True)
 
 
-def list_line(rows: Sequence[PictureRow], shown: int, *, folder: str, kind: str, words: str, marked: int) -> Content:
-    """The line above the list: folder, how many pictures, filter and marks."""
-    rejected = sum(row.rejected is not None for row in rows)
-    missing = sum(row.caption_state == "missing" for row in rows)
-    parts = [count(len(rows) - rejected, "picture")]
+def list_line(
+    rows: Sequence[PictureRow],
+    shown: int,
+    *,
+    sources: "Sequence[StageSource]",
+    source: int | None,
+    kind: str,
+    words: str,
+    marked: int,
+) -> Content:
+    """The line above the list: which folder and how it is trained, how many pictures, filter and marks."""
+    here = rows if source is None else [row for row in rows if row.source == source]
+    rejected = sum(row.rejected is not None for row in here)
+    missing = sum(row.caption_state == "missing" for row in here)
+    parts = [count(len(here) - rejected, "picture")]
     if missing:
         parts.append(f"{missing:,} without caption")
     if rejected:
         parts.append(f"{rejected:,} not trained")
-    if shown != len(rows):
+    if shown != len(here):
         parts.append(f"{shown:,} shown ({kind}{': ' + terminal_safe(words) if words else ''})")
     if marked:
         parts.append(f"{marked:,} marked")
-    return Content.assemble((f" {terminal_safe(folder)}  ", "bold"), " · ".join(parts))
+    return Content.assemble((f" {_folder_words(sources, source)}  ", "bold"), " · ".join(parts))
 
 
-def about_lines(row: PictureRow) -> list[Content]:
-    """What there is to say of one picture: file, what is trained of it, problems and the keys that mend them."""
+def _folder_words(sources: "Sequence[StageSource]", source: int | None) -> str:
+    if not sources:
+        return ""
+    if len(sources) == 1:
+        return f"{terminal_safe(str(sources[0].folder))} · {source_words(sources[0])}"
+    if source is None:
+        return f"all {len(sources)} folders (s shows one)"
+    one = sources[source]
+    return f"{source + 1}/{len(sources)} {terminal_safe(str(one.folder))} · {source_words(one)}"
+
+
+def source_words(source: "StageSource") -> str:
+    """How a folder is trained: `10 repeats`, and whether its pictures are for regularisation."""
+    return count(source.num_repeats, "repeat") + (" · regularisation" if source.is_reg else "")
+
+
+def about_lines(row: PictureRow, *, source: "StageSource | None" = None) -> list[Content]:
+    """What there is to say of one picture: file, what is trained of it, problems and the keys that mend them.
+
+    `source` is given where there are several folders: how this one is trained is told, then.
+    """
     if row.image is None:
         reason = row.rejected.reason if row.rejected is not None else ""
         lines = [Content.assemble((row.name, "bold"), (f"  ✗ not trained: {terminal_safe(reason)}", "$error"))]
     else:
         turned = f" · turned upright (EXIF {row.image.orientation})" if row.image.orientation != 1 else ""
         size = "{}x{}".format(*row.image.upright_size)
-        facts = f"  {size} {row.image.format} {human_size(row.image.size_bytes)}{turned}"
+        of = "" if source is None else f" · {source_words(source)}"
+        facts = f"  {size} {row.image.format} {human_size(row.image.size_bytes)}{turned}{of}"
         lines = [Content.assemble((row.name, "bold"), (facts, MUTED)), _trained(row)]
-    if row.caption_state == "no trigger":
-        lines.append(Content.styled("! the caption lacks the trigger: t adds it", "$warning"))
     for finding in row.problems:
         glyph, colour = LOOKS[finding.severity]
         if finding.code == "no_caption":
             continue  # said above the caption
         detail = f": {finding.detail}" if finding.detail else ""
-        mend = MENDING_KEYS.get(finding.code) or finding.fix or ""
         look = MUTED if finding.severity is Severity.ADVICE else colour
-        lines.append(Content.assemble((f"{glyph} {terminal_safe(finding.title + detail)}. ", look), mend))
+        lines.append(
+            Content.assemble((f"{glyph} {terminal_safe(finding.title + detail)}. ", look), mending_words(finding))
+        )
     return lines
 
 
@@ -130,20 +156,37 @@ def _trained(row: PictureRow) -> Content:
     )
 
 
-def caption_line(text: str, *, trigger: str, problem: str | None) -> Content:
-    """The line above the caption: what is trained of it, its tokens, and what it lacks."""
+def caption_line(
+    text: str, *, trigger: str, problem: str | None, counts: "TokenCounts | None" = None, t5_tokens: int = 512
+) -> Content:
+    """The line above the caption: what is trained of it, its tokens, and what it lacks.
+
+    `counts` are its tokens by the tokenizers themselves, where those are here; T5 reads `t5_tokens` of them.
+    """
     if problem is not None:
         return Content.styled(f" ✗ the caption cannot be shown: {terminal_safe(problem)}", "$error")
     trained = trained_caption(text)
     if not trained:
         default = f'the trigger "{terminal_safe(trigger)}" is trained' if trigger else "nothing would be told of it"
         return Content.assemble((" caption: none  ", "bold"), (f"{default}; enter writes one", MUTED))
-    tokens = estimated_tokens(trained)
+    if counts is not None and counts.text != trained:
+        counts = None  # of what stood here before
     parts: list[str | tuple[str, str]] = [(" caption  ", "bold")]
-    over = tokens > T5_TOKENS
-    parts.append((f"~{tokens} tokens (CLIP reads {CLIP_TOKENS}, T5 {T5_TOKENS})", "$warning" if over else MUTED))
+    parts.append(_tokens("CLIP", None if counts is None else counts.clip, trained, limit=CLIP_TOKENS))
+    parts.append(_tokens("T5", None if counts is None else counts.t5, trained, limit=t5_tokens))
     if trigger and not has_trigger(trained, trigger):
-        parts.append(("  ! lacks the trigger: t", "$warning"))
+        parts.append(("! lacks the trigger: t  ", "$warning"))
     if untrained_text(text):
-        parts.append(("  ! only the first line is trained", "$warning"))
+        parts.append(("! only the first line is trained", "$warning"))
     return Content.assemble(*parts)
+
+
+def _tokens(encoder: str, exact: int | None, text: str, *, limit: int) -> tuple[str, str]:
+    """`CLIP 31/77`, with a `~` where it is estimated. FLUX reads captions through T5; of CLIP it takes a summary."""
+    number = estimated_tokens(text) if exact is None else exact
+    told = f"{encoder} {'~' if exact is None else ''}{number:,}/{limit}"
+    if number <= limit:
+        return f"{told}  ", MUTED
+    if encoder == "CLIP":
+        return f"{told}: cut for CLIP only, T5 reads on  ", MUTED
+    return f"{told}: what is beyond is not trained  ", "$warning"

@@ -7,11 +7,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static, TextArea
 
+from fluxgym_tui.base.findings import Severity
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.problems import PROBLEMS
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.draft_fields import NAME, PATH
+from fluxgym_tui.ui.mending import MENDINGS
 from fluxgym_tui.ui.screens.bulk_captions import BulkCaptionsScreen
 from fluxgym_tui.ui.screens.dataset import DatasetScreen
+from fluxgym_tui.ui.screens.dataset_actions import DATASET_ACTIONS
 from fluxgym_tui.ui.screens.folder_picker import FolderPicker
 from fluxgym_tui.ui.screens.problems import ProblemsScreen
 from fluxgym_tui.ui.widgets.line_list import LineList
@@ -105,19 +109,49 @@ async def test_filter_search_and_marks(workspace: Workspace, photos: Path) -> No
         assert len(screen.shown) == 3
 
 
-async def test_problems_lead_to_their_picture_and_c_converts(workspace: Workspace, photos: Path) -> None:
+async def test_problems_lead_to_their_picture_and_their_keys_mend_them(workspace: Workspace, photos: Path) -> None:
     (photos / "p2.txt").write_bytes(b"caf\xe9 at night\n")
     app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
     async with app.run_test() as pilot:
         screen = await shown(pilot, app)
         await pilot.press("P")
         assert isinstance(app.screen, ProblemsScreen)
-        assert "c converts it" in str(app.screen.query_one("#fix", Static).content)
+        assert "c rewrites it as UTF-8" in str(app.screen.query_one("#fix", Static).content)
         await pilot.press("enter")
         await until(pilot, lambda: screen.current and screen.current.name == "p2.png", what="the picture")
-        await pilot.press("c")
+        await pilot.press("P", "c")
         await until(pilot, lambda: (photos / "p2.txt").read_bytes() == b"caf\xc3\xa9 at night\n", what="the file")
         assert list(photos.glob("p2.txt.*.bak"))
+
+
+async def test_writing_begins_from_the_problem_list(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        await pilot.press("f", "f", "f", "f", "slash", *"tree", "enter")
+        assert [row.name for row in screen.shown] == ["p0.png"]
+        await pilot.press("P", "enter")
+        await until(pilot, lambda: screen.query_one("#caption", TextArea).has_focus, what="the editor")
+        assert screen.current is not None
+        assert screen.current.name == "p1.png", "a filter that hides the picture is taken away"
+
+
+async def test_the_trigger_is_a_problem_with_a_key(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos, trigger="hrld")
+    async with app.run_test() as pilot:
+        await shown(pilot, app)
+        await pilot.press("P")
+        assert "t puts it before the caption" in str(app.screen.query_one("#fix", Static).content)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, BulkCaptionsScreen), what="the question")
+
+
+def test_every_problem_that_is_no_advice_has_a_key_of_the_screen() -> None:
+    keys = {key: one for one in DATASET_ACTIONS for key in one.keys.split(",")}
+    for code, (severity, _, _) in PROBLEMS.items():
+        assert severity is Severity.ADVICE or code in MENDINGS, code
+    for mending in MENDINGS.values():
+        assert mending.key == "enter" or keys[mending.key].action == mending.action
 
 
 async def test_an_empty_workspace_leads_to_a_folder(workspace: Workspace, photos: Path) -> None:

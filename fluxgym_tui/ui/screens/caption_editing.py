@@ -1,24 +1,26 @@
 """Writing captions on the Dataset screen: one in the editor, or many at once with a look before."""
 
-import os
-import shlex
-import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on
-from textual.app import SuspendNotSupported
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from fluxgym_tui.base.text import count
-from fluxgym_tui.dataset.caption_edits import caption_file
+from fluxgym_tui.dataset.caption_edits import T5_TOKENS, caption_file
+from fluxgym_tui.dataset.captions import trained_caption
 from fluxgym_tui.dataset.scanned import ScannedImage
 from fluxgym_tui.ui.draft_fields import TRIGGER
 from fluxgym_tui.ui.picture_rows import PictureRow
 from fluxgym_tui.ui.picture_words import caption_line
-from fluxgym_tui.ui.screens.caption_work import CaptionRead, CaptionWork, TextsRead
+from fluxgym_tui.ui.screens.caption_work import CaptionRead, CaptionWork, TextsRead, TokensCounted
+
+if TYPE_CHECKING:
+    from fluxgym_tui.dataset.tokens import TokenCounts
 
 WRITE_AFTER_S = 0.8
+_T5_TOKENS_SCHNELL = 256
 _CONVERTIBLE = ("caption_bom", "caption_not_utf8")
 
 
@@ -35,6 +37,9 @@ class CaptionEditing(CaptionWork):
         self._text = ""  # what stands in the editor; it is asked for when the editor is gone already
         self._write_timer: Timer | None = None
         self._convertible: list[Path] = []
+        self._counts: TokenCounts | None = None
+        self._asked: tuple[str, Path | None] | None = None  # whose tokens are counted, by which tokenizers
+        self._unreadable: str | None = None
 
     def on_caption_read(self, message: CaptionRead) -> None:
         """Show the caption; what is being typed stays."""
@@ -50,8 +55,45 @@ class CaptionEditing(CaptionWork):
         self._tell_caption(message.problem)
 
     def _tell_caption(self, problem: str | None = None) -> None:
-        trigger = str(self.draft.values.get(TRIGGER, "")).strip()
-        self.query_one("#caption-title", Static).update(caption_line(self._text, trigger=trigger, problem=problem))
+        self._unreadable = problem
+        self._draw_caption_line()
+        files = None if self.draft.ready is None else self.draft.ready.files
+        asked = (trained_caption(self._text), None if files is None else files.tokenizer_cache_dir)
+        if asked[0] and problem is None and asked != self._asked:
+            self._asked = asked
+            self.count_tokens(*asked)
+
+    def on_tokens_counted(self, message: TokensCounted) -> None:
+        """Tell the exact numbers."""
+        self._counts = message.counts
+        self._draw_caption_line()
+
+    def _draw_caption_line(self) -> None:
+        row = self._row_loaded()
+        line = caption_line(
+            self._text,
+            trigger="" if row is None else row.trigger,
+            problem=self._unreadable,
+            counts=self._counts,
+            t5_tokens=self._t5_tokens(),
+        )
+        self.query_one("#caption-title", Static).update(line)
+
+    def _t5_tokens(self) -> int:
+        """How much of a caption T5 reads: as the flag says, else as the base model does."""
+        ready = self.draft.ready
+        if ready is None:
+            return T5_TOKENS
+        said = ready.flags.get("t5xxl_max_token_length")
+        if isinstance(said, int):
+            return said
+        return _T5_TOKENS_SCHNELL if "schnell" in f"{ready.model.key} {ready.model.base}".lower() else T5_TOKENS
+
+    def _row_loaded(self) -> PictureRow | None:
+        """The picture whose caption stands in the editor."""
+        if self._loaded is None:
+            return None
+        return next((row for row in self.rows if row.file == self._loaded[0]), None)
 
     @property
     def _dirty(self) -> bool:
@@ -72,7 +114,7 @@ class CaptionEditing(CaptionWork):
         if not self._dirty or self._loaded is None:
             return
         file, text = self._loaded[0], self._text.rstrip()
-        row = next((row for row in self.rows if row.file == file), None)
+        row = self._row_loaded()
         if row is not None and row.image is not None:
             self._loaded = (file, text)
             self.write_captions({caption_file(row.image): text}, what=f"the caption of {row.name}", merge=True)
@@ -80,7 +122,7 @@ class CaptionEditing(CaptionWork):
     def on_unmount(self) -> None:
         """The app ends: a caption half a second old is written, too."""
         if self._dirty and self._loaded is not None:
-            row = next((row for row in self.rows if row.file == self._loaded[0]), None)
+            row = self._row_loaded()
             if row is not None and row.image is not None:
                 self.history.write({caption_file(row.image): self._text}, what="the end")
 
@@ -107,10 +149,9 @@ class CaptionEditing(CaptionWork):
         kind = "marked" if self.marked else ("shown" if len(self.shown) != len(self.rows) else "all")
         return images, f"{kind}, {count(len(images), 'picture')}"
 
-    def _find_convertible(self) -> None:
+    def find_convertible(self) -> None:
         """Note which captions are no plain UTF-8; the keys ask for it at every move."""
-        scan = self.draft.scan
-        problems = [] if scan is None else scan.problems
+        problems = [one for scan in self.draft.scans.values() for one in scan.problems]
         self._convertible = [Path(one.path) for one in problems if one.code in _CONVERTIBLE and one.path]
 
     def action_bulk(self) -> None:
@@ -141,18 +182,28 @@ class CaptionEditing(CaptionWork):
         self._loaded = None
         self.undo_captions(redo=True)
 
-    def action_editor(self) -> None:
+    async def action_editor(self) -> None:
         """Write the caption in the user's own editor; the app waits in the background."""
+        from fluxgym_tui.ui.outside import edit_file
+
         row = next((row for row in self.rows if row.file == self._current), None)
         if row is None or row.image is None:
             return
         self.flush()
-        command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        try:
-            with self.app.suspend():
-                subprocess.run([*shlex.split(command), str(caption_file(row.image))], check=False)
-        except (OSError, ValueError, SuspendNotSupported) as error:
-            self.notify(f"{command} cannot be started: {error}. Set EDITOR to another one.", severity="error")
+        await edit_file(self.fluxgym, caption_file(row.image))
         self._loaded = None
         self._look(rescan=True)
         self.read_caption(row.image)
+
+    def action_copy(self) -> None:
+        """The path of the picture under the cursor, to the clipboard."""
+        from fluxgym_tui.ui.outside import copy_text
+
+        if self._current is not None:
+            copy_text(self.fluxgym, self._current, "the picture's path")
+
+    def action_copy_caption(self) -> None:
+        """The caption in the editor, to the clipboard."""
+        from fluxgym_tui.ui.outside import copy_text
+
+        copy_text(self.fluxgym, self._text, "the caption")

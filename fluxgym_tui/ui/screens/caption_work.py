@@ -18,6 +18,8 @@ from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen
 
 if TYPE_CHECKING:
+    from fluxgym_tui.dataset.staging import StageSource
+    from fluxgym_tui.dataset.tokens import TokenCounts
     from fluxgym_tui.ui.picture_rows import PictureRow
 
 
@@ -49,10 +51,18 @@ class CaptionsWritten(Message):
 
 @dataclass
 class RowsReady(Message):
-    """The rows of the picture list."""
+    """The rows of the picture list and the folders they are of; `wanted` says what they were made from."""
 
     rows: "tuple[PictureRow, ...]"
-    scan_id: int
+    sources: "tuple[StageSource, ...]"
+    wanted: tuple[object, ...]
+
+
+@dataclass
+class TokensCounted(Message):
+    """The tokens of the caption in the editor."""
+
+    counts: "TokenCounts"
 
 
 class CaptionWork(DraftScreen):
@@ -85,6 +95,16 @@ class CaptionWork(DraftScreen):
     def read_texts(self, images: Sequence[ScannedImage], *, of: str, prefix: str = "", lacking: str = "") -> None:
         """Read the captions of `images`; a `TextsRead` comes."""
         self.post_message(TextsRead(caption_texts(images), of, prefix, lacking))
+
+    @work(thread=True, exclusive=True, group="caption-tokens", exit_on_error=False)
+    def count_tokens(self, text: str, cache_dir: Path | None) -> None:
+        """Count the tokens of a caption; a `TokensCounted` comes."""
+        from fluxgym_tui.dataset.tokens import count_tokens  # libraries of 0.3 s, for those who write captions
+
+        worker = get_current_worker()
+        counts = count_tokens(text, cache_dir=cache_dir)
+        if not worker.is_cancelled:
+            self.post_message(TokensCounted(counts))
 
     # Jobs wait in a row: the history is used by one thread at a time, and none is dropped.
 

@@ -3,23 +3,21 @@
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static, TextArea
-from textual.worker import get_current_worker
 
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.actions import bindings
 from fluxgym_tui.ui.draft import OpenedDraft
 from fluxgym_tui.ui.draft_fields import PATH, TRIGGER
-from fluxgym_tui.ui.picture_rows import FILTERS, PictureRow, filtered, picture_rows
-from fluxgym_tui.ui.picture_words import about_lines, list_line, row_heading, row_line
-from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
-from fluxgym_tui.ui.screens.caption_work import RowsReady
-from fluxgym_tui.ui.screens.dataset_actions import DATASET_ACTIONS
+from fluxgym_tui.ui.picture_rows import PictureRow, problems_of
+from fluxgym_tui.ui.picture_words import about_lines
+from fluxgym_tui.ui.screens.dataset_actions import DATASET_ACTIONS, NEEDS_PICTURES
+from fluxgym_tui.ui.screens.dataset_rows import DatasetRows
 from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.picture import Picture
 
@@ -38,7 +36,7 @@ NOTHING = """\
   o   choose another folder"""
 
 
-class DatasetScreen(CaptionEditing):
+class DatasetScreen(DatasetRows):
     """The pictures of the draft."""
 
     NAME = "dataset"
@@ -53,10 +51,7 @@ class DatasetScreen(CaptionEditing):
 
     def __init__(self) -> None:
         super().__init__()
-        self.filter = FILTERS[0]
         self._editable = True
-        self.words = ""
-        self._arranged: tuple[int, int, str] | None = None
 
     @property
     def looks_again(self) -> bool:
@@ -86,7 +81,7 @@ class DatasetScreen(CaptionEditing):
 
     def _tell_empty(self) -> None:
         draft, empty = self.draft, self.query_one("#empty", Static)
-        has_rows = draft.scan is not None and (bool(draft.scan.images) or bool(draft.scan.rejected))
+        has_rows = draft.scan is not None and any(one.images or one.rejected for one in draft.scans.values())
         self.query_one("#work").display = has_rows
         empty.display = not has_rows
         if not draft.has_folder:
@@ -98,70 +93,19 @@ class DatasetScreen(CaptionEditing):
             empty.update(NOTHING.format(problem=told))
 
     def show_draft(self) -> None:
-        """Arrange the rows anew where anything they tell has changed."""
-        draft = self.draft
+        """Build the rows anew where anything they tell has changed."""
         self._tell_empty()
-        if draft.scan is None or draft.folder is None:
-            return
-        trigger = str(draft.values.get(TRIGGER, "")).strip()
-        wanted = (id(draft.scan), id(draft.ready), trigger)
-        if wanted != self._arranged:
-            self._arranged = wanted
-            self._arrange(trigger)
+        if self.draft.scan is not None:
+            self.build_rows()
 
-    @work(thread=True, exclusive=True, group="arrange", exit_on_error=False)
-    def _arrange(self, trigger: str) -> None:
-        worker, draft = get_current_worker(), self.draft
-        scan, folder, ready = draft.scan, draft.folder, draft.ready
-        if scan is None or folder is None:
-            return
-        rows = picture_rows(scan, folder=folder, trigger=trigger, plan=ready.plan.plan if ready else None)
-        if not worker.is_cancelled:
-            self.post_message(RowsReady(rows, id(scan)))
-
-    def on_rows_ready(self, message: RowsReady) -> None:
-        """Show the rows."""
-        if message.scan_id == id(self.draft.scan):
-            self.rows = message.rows
-            self._find_convertible()
-            self.marked &= {row.file for row in self.rows}
-            self._refilter()
-
-    def _refilter(self) -> None:
-        self.shown = filtered(self.rows, kind=self.filter, words=self.words, marked=self.marked)
-        files = [row.file for row in self.shown]
-        cursor = files.index(self._current) if self._current in files else None
-        pictures = self.query_one("#pictures", LineList)
-        pictures.show(len(files), self._row, heading=row_heading(pictures.size.width), cursor=cursor)
-        self._tell_list()
-        self._tell_picture()
-        self.refresh_bindings()
-
-    def _row(self, number: int, width: int) -> Content:
-        row = self.shown[number]
-        return row_line(row, width, marked=row.file in self.marked)
-
-    def _tell_list(self) -> None:
-        folder = "" if self.draft.folder is None else str(self.draft.folder)
-        line = list_line(
-            self.rows, len(self.shown), folder=folder, kind=self.filter, words=self.words, marked=len(self.marked)
-        )
-        self.query_one("#folder", Static).update(line)
-
-    @property
-    def current(self) -> PictureRow | None:
-        """The picture under the cursor."""
-        cursor = self.query_one("#pictures", LineList).cursor
-        return self.shown[cursor] if 0 <= cursor < len(self.shown) else None
-
-    def _tell_picture(self) -> None:
+    def tell_picture(self) -> None:
         """Preview, facts and caption of the picture under the cursor."""
         row = self.current
         if row is None or row.file != self._current:
             self.flush()
         self._current = None if row is None else row.file
         self.query_one(Picture).show(None if row is None else Path(row.file), kept=None if row is None else row.kept)
-        self.query_one("#about", Static).update("" if row is None else Content("\n").join(about_lines(row)))
+        self.query_one("#about", Static).update("" if row is None else Content("\n").join(self._about(row)))
         editor = self.query_one("#caption", TextArea)
         if row is None or row.image is None:
             self._loaded = None
@@ -171,9 +115,13 @@ class DatasetScreen(CaptionEditing):
         elif self._loaded is None or self._loaded[0] != row.file or not editor.has_focus:
             self.read_caption(row.image)
 
+    def _about(self, row: PictureRow) -> list[Content]:
+        several = len(self.sources) > 1
+        return about_lines(row, source=self.sources[row.source] if several else None)
+
     @on(LineList.Moved, "#pictures")
     def _moved(self) -> None:
-        self._tell_picture()
+        self.tell_picture()
         editable = self.current is not None and self.current.image is not None
         if editable != self._editable:
             self._editable = editable
@@ -202,23 +150,14 @@ class DatasetScreen(CaptionEditing):
             return "nothing was taken back"
         if action == "trigger" and not str(self.draft.values.get(TRIGGER, "")).strip():
             return "no trigger is set; 2 has its field"
-        needs_rows = (
-            "edit",
-            "editor",
-            "missing",
-            "bulk",
-            "trigger",
-            "convert",
-            "filter",
-            "search",
-            "mark",
-            "mark_all",
-            "preview",
-        )
-        if action in needs_rows and not self.rows:
+        if action == "subset" and len(self.sources) < 2:
+            return "the spec has one folder"
+        if action in NEEDS_PICTURES and not self.rows:
             return "there is no picture yet"
         if action in ("edit", "editor") and (self.current is None or self.current.image is None):
             return "this picture is not trained"
+        if action == "copy_caption" and not self._text:
+            return "there is no caption"
         if action == "preview" and self.has_class("-wide"):
             return "there is room for list and picture"
         if action == "convert" and not self._convertible:
@@ -290,66 +229,23 @@ class DatasetScreen(CaptionEditing):
         if editing:
             self.call_after_refresh(self.action_edit)
 
-    def action_mark(self) -> None:
-        """Mark the picture under the cursor, or take its mark away, and go on."""
-        if self.current is not None:
-            self.marked ^= {self.current.file}
-            self.query_one("#pictures", LineList).action_move(1)
-            self.query_one("#pictures").refresh()
-            self._tell_list()
-
-    def action_mark_all(self) -> None:
-        """Mark all that are shown; where all are marked already, none."""
-        files = {row.file for row in self.shown}
-        self.marked = self.marked - files if files <= self.marked else self.marked | files
-        self.query_one("#pictures").refresh()
-        self._tell_list()
-
-    def action_filter(self) -> None:
-        """The next filter."""
-        self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
-        self._refilter()
-        self.notify(f"Shown: {self.filter}.", timeout=2)
-
-    def action_search(self) -> None:
-        """Type words to look for."""
-        search = self.query_one("#search", Input)
-        search.display = True
-        search.focus()
-
-    @on(Input.Changed, "#search")
-    def _searching(self, event: Input.Changed) -> None:
-        self.words = event.value.strip()
-        self._refilter()
-
-    @on(Input.Submitted, "#search")
-    def _searched(self) -> None:
-        self.query_one("#search").display = bool(self.words)
-        self.query_one("#pictures").focus()
-
     def action_problems(self) -> None:
         """All that is to be mended, with the keys that do it."""
         from fluxgym_tui.ui.screens.problems import ProblemsScreen
 
-        def answered(path: str | None) -> None:
-            files = [row.file for row in self.shown]
-            if path in files:
-                self.query_one("#pictures", LineList).cursor = files.index(path)
+        scans = [self.draft.scans[one.folder] for one in self.sources if one.folder in self.draft.scans]
+        self.app.push_screen(ProblemsScreen(self.rows, problems_of(self.rows, scans)), self._mend)
 
-        if self.draft.scan is not None:
-            self.app.push_screen(ProblemsScreen(self.rows, self.draft.scan.problems), answered)
+    def _mend(self, answer: tuple[str, str | None] | None) -> None:
+        """Go to the picture that a problem is about, and do what mends it."""
+        if answer is None:
+            return
+        action, file = answer
+        if file is not None:
+            self.go_to(file)
+        if action:
+            self.call_after_refresh(self.run_action, action)
 
     def action_preview(self) -> None:
         """On a narrow terminal: the picture in place of the list, and back."""
         self.toggle_class("-preview")
-
-    def go_back(self) -> None:
-        """Leave the search, then the marks, then go back to the list."""
-        search = self.query_one("#search", Input)
-        if self.words or search.display:
-            search.value = ""
-            search.display = False
-        elif self.marked:
-            self.marked.clear()
-            self._refilter()
-        self.query_one("#pictures").focus()

@@ -10,7 +10,7 @@ DATASET_ACTIONS: tuple[Action, ...] = (
     Action(id="dataset.edit", keys="i", label="caption", action="edit",
            help="Write the caption of this picture (enter, too); esc leaves it, and it is saved."),
     Action(id="dataset.editor", keys="e", label="editor", action="editor", shown=False,
-           help="Write the caption in your own editor: VISUAL, EDITOR, else vi."),
+           help="Write the caption in your own editor, as $VISUAL or $EDITOR name it."),
     Action(id="dataset.bulk", keys="b", label="many", action="bulk",
            help="Find and replace, put words before or behind: on the marked pictures, else on all that are shown."),
     Action(id="dataset.trigger", keys="t", label="trigger", action="trigger",
@@ -21,6 +21,8 @@ DATASET_ACTIONS: tuple[Action, ...] = (
            action="redo", shown=False),
     Action(id="dataset.filter", keys="f", label="filter", action="filter",
            help="Show all, those to mend, those without caption, or the marked ones."),
+    Action(id="dataset.subset", keys="s", label="subset", action="subset", shown=False,
+           help="Of a spec with several folders: show the pictures of the next one alone, then all."),
     Action(id="dataset.search", keys="slash", label="search", help="Show only pictures with these words.",
            action="search", shown=False),
     Action(id="dataset.mark", keys="space", label="mark", help="Mark this picture for a change of many.",
@@ -41,7 +43,18 @@ DATASET_ACTIONS: tuple[Action, ...] = (
            help="On a narrow terminal: show the picture in place of the list, and back."),
     Action(id="dataset.problems", keys="P", label="problems", action="problems", shown=False,
            help="List all that is to be mended, each with the key that does it."),
+    Action(id="dataset.copy", keys="y", label="copy path", action="copy", shown=False,
+           help="Copy the picture's path to the clipboard of your terminal."),
+    Action(id="dataset.copy-caption", keys="Y", label="copy caption", action="copy_caption", shown=False,
+           help="Copy the caption to the clipboard of your terminal."),
     Action(id="dataset.look", keys="r", label="read again", help="Read the folder anew.", action="look", shown=False),
     Action(id="dataset.example", keys="d", label="example", action="example", shown=False,
            help="Open the bundled example: ten photographs and a tiny base model."),
+)  # fmt: skip
+
+NEEDS_PICTURES = frozenset(
+    {
+        "edit", "editor", "missing", "bulk", "trigger", "convert", "filter", "subset", "search", "mark", "mark_all",
+        "preview", "copy", "copy_caption", "neighbour",
+    }
 )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Dataset: several folders of one spec, exact token counts, what is copied, and files that change outside."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from textual.widgets import Static
+
+from fluxgym_tui.config.resources import bundled
+from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.tokens import count_tokens
+from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
+from tests.ui.test_dataset import shown
+from tests.ui.test_parameters import photos
+from tests.ui.waiting import until
+
+__all__ = ["photos"]
+
+
+def text_of(app: FluxgymApp, selector: str) -> str:
+    return str(app.screen.query_one(selector, Static).content)
+
+
+@pytest.fixture
+def spec_of_two(photos: Path) -> Path:
+    """A spec with a second folder of two pictures for regularisation."""
+    regular = photos.parent / "people"
+    regular.mkdir()
+    for number in range(2):
+        Image.new("RGB", (96, 96), (9, 90 * number, 7)).save(regular / f"r{number}.png")
+    (regular / "r0.txt").write_text("a person\n", encoding="utf-8")
+    spec = photos.parent / "two.yaml"
+    spec.write_text(
+        f"schema: 1\nname: Two\ntrigger: hrld\nbase_model: tiny-flux\ndataset:\n  path: {photos}\n  num_repeats: 4\n"
+        f"  subsets: [{{path: {regular}, num_repeats: 2, is_reg: true}}]\n",
+        encoding="utf-8",
+    )
+    return spec
+
+
+async def test_all_folders_of_a_spec_are_listed_and_each_alone(workspace: Workspace, spec_of_two: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=spec_of_two)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await shown(pilot, app)
+        assert [row.name for row in screen.rows] == ["p0.png", "p1.png", "p2.png", "people/r0.png", "people/r1.png"]
+        assert screen.rows[3].caption_state == "written", "regularisation needs no trigger"
+        assert "all 2 folders" in text_of(app, "#folder")
+        await pilot.press("G")
+        await until(pilot, lambda: "2 repeats · regularisation" in text_of(app, "#about"), what="how it is trained")
+        await pilot.press("s")
+        assert len(screen.shown) == 3
+        assert "4 repeats" in text_of(app, "#folder")
+        await pilot.press("s")
+        assert [row.name for row in screen.shown] == ["people/r0.png", "people/r1.png"]
+        await pilot.press("escape")
+        assert len(screen.shown) == 5
+
+
+async def test_one_folder_has_no_other_to_switch_to(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        assert screen.why_not("subset") == "the spec has one folder"
+        assert "10 repeats" in text_of(app, "#folder")
+
+
+async def test_tokens_are_counted_by_the_tokenizers_that_train(workspace: Workspace, spec_of_two: Path) -> None:
+    caption = "a photo of a tree and of hrld under it " * 4
+    (spec_of_two.parent / "Hrld/p0.txt").write_text(caption, encoding="utf-8")
+    exact = count_tokens(caption.strip(), cache_dir=bundled("examples/tiny-flux/tokenizers"))
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=spec_of_two)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, app)
+        await until(pilot, lambda: f"CLIP {exact.clip}/77" in text_of(app, "#caption-title"), what="the exact number")
+        told = text_of(app, "#caption-title")
+        assert f"T5 {exact.t5}/64" in told, "the tiny base reads 64"
+        assert "~" not in told
+        (spec_of_two.parent / "Hrld/p0.txt").write_text(caption * 3, encoding="utf-8")
+        await pilot.press("r")
+        await until(pilot, lambda: "cut for CLIP only" in text_of(app, "#caption-title"), what="the longer caption")
+        assert "what is beyond is not trained" in text_of(app, "#caption-title")
+
+
+async def test_tokens_without_tokenizers_are_an_estimate(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await shown(pilot, app)
+        assert isinstance(screen, CaptionEditing)
+        await until(pilot, lambda: screen._counts is not None, what="the count")
+        assert "CLIP ~4/77" in text_of(app, "#caption-title")
+
+
+async def test_path_and_caption_are_copied(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        await until(pilot, lambda: screen._text == "a tree", what="the caption")
+        await pilot.press("y")
+        assert app.clipboard == str(photos / "p0.png")
+        await pilot.press("Y")
+        assert app.clipboard == "a tree"
+
+
+async def test_a_folder_that_is_as_it_was_is_not_drawn_anew(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        await pilot.press("j", "space")
+        rows, ready = screen.rows, app.draft.ready
+        await pilot.press("r")
+        await until(pilot, lambda: app.draft.ready is not ready, what="the new check")
+        assert screen.rows is rows
+        (photos / "a.png").write_bytes((photos / "p0.png").read_bytes())
+        await pilot.press("r")
+        await until(pilot, lambda: len(screen.rows) == 4, what="the new picture")
+        assert screen.current is not None
+        assert screen.current.name == "p2.png"
+        assert {Path(file).name for file in screen.marked} == {"p1.png"}
