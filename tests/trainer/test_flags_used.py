@@ -8,9 +8,7 @@ from fluxgym_tui.trainer.flag_table import FLAGS
 from fluxgym_tui.trainer.flags import option_names
 
 # These say what is so anyway: the only choice there is, or what the trainer demands.
-SO_ANYWAY = {
-    "cache_latents", "cache_latents_to_disk", "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
-}  # fmt: skip
+SO_ANYWAY = {"cache_latents", "cache_latents_to_disk", "network_module", "save_model_as", "model_type"}
 
 
 def test_no_flag_is_taken_and_then_ignored() -> None:
