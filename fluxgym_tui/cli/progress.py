@@ -6,17 +6,8 @@ from pathlib import Path
 
 from fluxgym_tui.base import events
 from fluxgym_tui.base.text import count, human_time
+from fluxgym_tui.runs.words import PHASE_WORDS
 
-PHASE_WORDS = {
-    "download": "downloading",
-    "prepare": "preparing the pictures",
-    "load": "loading the model",
-    "cache_latents": "caching the pictures' latents",
-    "cache_text": "caching the captions",
-    "train": "training",
-    "sample": "drawing samples",
-    "save": "saving",
-}
 _QUIET_S = 60.0  # from here on the age of the last sign of life is shown, in minutes
 _RECENT_STEPS = 20  # the rate is the median over these: one step with a sample before it does not bend it
 

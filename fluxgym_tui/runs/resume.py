@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,7 @@ def resume(
     facts: dict[str, Any] = read_json(run.manifest)
     backend, planned = _planned(run, facts)
     length = planned if more_epochs is None else planned.longer(more_epochs)
-    points = resume_points(run.output_dir, run.name, backend=backend, length=planned, weights=weights)
-    if not finished:
-        # A LoRA without a number is of some earlier end; what the run reached since is not known from its name.
-        points = [point for point in points if point.kind == "state" or point.path.stem != run.name]
+    points = _points(run, backend=backend, planned=planned, weights=weights, finished=finished)
     if not points:
         raise nothing_to_resume(run.name, backend=backend, weights=weights)
     point = points[-1]
@@ -89,6 +86,62 @@ def resume(
                 hint="Check that the disk has room and the folder is yours.",
             ) from error
         start(run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospects:
+    """What `resume` would begin with: the furthest whole state and the newest LoRA; None where there is none.
+
+    `why_no_state` and `why_no_weights` say why, in words.
+    """
+
+    length: Length
+    finished: bool
+    state: ResumePoint | None
+    weights: ResumePoint | None
+    why_no_state: str = ""
+    why_no_weights: str = ""
+
+
+def prospects(run: RunDirectory) -> Prospects:
+    """What a run that has ended can go on from.
+
+    Raises:
+        FluxgymError: it goes on, or does not say how long it was to be.
+    """
+    summary = read_state(run)
+    if not summary.state.ended:
+        raise FluxgymError(f"{run.name} has not ended: it is {summary.state}", code=ExitCode.BUSY)
+    try:
+        facts: dict[str, Any] = read_json(run.manifest)
+    except (OSError, ValueError) as error:
+        raise FluxgymError(f"{run.manifest} cannot be read", hint="Start it again from its run/spec.yaml.") from error
+    backend, planned = _planned(run, facts)
+    finished = summary.state is RunState.FINISHED
+    found: dict[bool, ResumePoint | None] = {}
+    for weights in (False, True):
+        points = _points(run, backend=backend, planned=planned, weights=weights, finished=finished)
+        found[weights] = points[-1] if points else None
+    why = "" if found[False] else "it saved no whole state (flags.save_state: true saves them)"
+    why_weights = "" if found[True] else "it left no LoRA file"
+    if backend != "kohya":
+        found[True], why_weights = None, "the built-in trainer goes on from states only"
+    return Prospects(
+        length=planned,
+        finished=finished,
+        state=found[False],
+        weights=found[True],
+        why_no_state=why,
+        why_no_weights=why_weights,
+    )
+
+
+def _points(run: RunDirectory, *, backend: str, planned: Length, weights: bool, finished: bool) -> list[ResumePoint]:
+    points = resume_points(run.output_dir, run.name, backend=backend, length=planned, weights=weights)
+    if not finished:
+        # A LoRA without a number is of some earlier end; what the run reached since is not known from its name.
+        points = [point for point in points if point.kind == "state" or point.path.stem != run.name]
+    return points
 
 
 def _let_go(run: RunDirectory) -> None:

@@ -9,19 +9,10 @@ from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent
 from fluxgym_tui.base.text import human_size, human_time, terminal_safe
 from fluxgym_tui.machine.gpu import Gpu
 from fluxgym_tui.runs.state import RunState, RunSummary
+from fluxgym_tui.runs.words import PHASE_WORDS
 from fluxgym_tui.ui.run_history import RunHistory
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
 
-PHASE_WORDS = {
-    "download": "downloading",
-    "prepare": "preparing the pictures",
-    "load": "loading the model",
-    "cache_latents": "caching the pictures' latents",
-    "cache_text": "caching the captions",
-    "train": "training",
-    "sample": "drawing samples",
-    "save": "saving",
-}
 QUIET_S = 120.0  # so long without a word is worth a colour
 _SEPARATOR = (" · ", MUTED)
 

@@ -137,7 +137,7 @@ async def test_the_chart_zooms_and_keeps_the_newest_in_sight(workspace: Workspac
         await pilot.press("plus")
         assert chart.render_line(chart.size.height - 1).text.split()[-1] == "200"
         assert "zoomed" in chart.render_line(0).text
-        await pilot.press("0", "y")
+        await pilot.press("0", "L")
         assert "log scale" in chart.render_line(0).text
         assert chart.render_line(chart.size.height - 1).text.split()[0] == "1"
 

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,16 +17,15 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import SampleEvent
 from fluxgym_tui.base.text import count, terminal_safe
 from fluxgym_tui.machine.gpu import Gpu, gpus
-from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.follow import Follower
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui import run_words
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.messages import ActionFailed, MachineSeen, RunAdvanced
+from fluxgym_tui.ui.outside import copy_text
 from fluxgym_tui.ui.run_history import RunHistory
-from fluxgym_tui.ui.screens.base import WorkScreen
-from fluxgym_tui.ui.screens.runs import ask_to_stop
+from fluxgym_tui.ui.screens.run_work import RunWorkScreen, logs_of, run_actions
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.log_view import LogView
 from fluxgym_tui.ui.widgets.loss_chart import Line, LossChart
@@ -35,6 +33,7 @@ from fluxgym_tui.ui.widgets.picture import Picture
 
 MACHINE_S = 2.0
 POLL_S = 0.25
+NO_RUN = "no run is shown; 8 lists them"
 
 EMPTY = """\
 No run is shown here yet.
@@ -46,7 +45,7 @@ A training started from any terminal appears in that list by itself:
   fluxgym-tui train photos/ --trigger "hrld man"   a LoRA of your own pictures"""
 
 
-class LiveScreen(WorkScreen):
+class LiveScreen(RunWorkScreen):
     """Shows the run that the app has chosen (`fluxgym.run_shown`)."""
 
     NAME = "live"
@@ -54,17 +53,16 @@ class LiveScreen(WorkScreen):
     HELP_TITLE = "Live"
     HELP_TEXT = "One run as it goes. Closing this app changes nothing for it."
     ACTIONS = (
-        Action(id="live.stop", keys="s", label="stop", help="Ask the run to stop now; what it saved stays.",
-               action="stop"),
-        Action(id="live.stop-at-checkpoint", keys="S", label="stop at checkpoint",
-               help="Let the run go on until its next LoRA file is whole, then stop.", action="stop_at_checkpoint"),
+        *run_actions("live"),
         Action(id="live.search", keys="slash", label="search log",
                help="Find words in the log; n and N go from hit to hit.", action="search"),
         Action(id="live.warnings", keys="w", label="only warnings",
                help="Only the log's errors and warnings, or all of it.", action="only_bad"),
         Action(id="live.follow", keys="G", label="follow", help="Go to the log's end and stay there.",
                action="follow", shown=False),
-        Action(id="live.scale", keys="y", label="log scale", help="The chart's scale: linear or logarithmic.",
+        Action(id="live.copy", keys="y", label="copy log", help="Copy the lines of the log that are seen.",
+               action="copy", shown=False),
+        Action(id="live.scale", keys="L", label="log scale", help="The chart's scale: linear or logarithmic.",
                action="scale", shown=False),
         Action(id="live.facts", keys="f", label="facts", help="Show or hide files, samples and warnings.",
                action="facts"),
@@ -86,6 +84,7 @@ class LiveScreen(WorkScreen):
         self._log_chosen = False
         self._sample_shown: SampleEvent | None = None
         self._clock = 0
+        self._read_bytes: int | None = None  # of the journal, where its run has ended
 
     def compose_body(self) -> ComposeResult:
         yield Static(EMPTY, id="empty", classes="empty", markup=False)
@@ -104,12 +103,15 @@ class LiveScreen(WorkScreen):
     def on_mount(self) -> None:
         self.query_one("#run").display = False
         self.set_interval(self.fluxgym.repaint_s, self._repaint)
+        self.set_interval(MACHINE_S, self._look_for_more)
 
     def on_screen_resume(self) -> None:
         """Show the run that was chosen meanwhile."""
         chosen = self.fluxgym.run_shown
         if chosen is not None and (self.run_dir is None or chosen.output_dir != self.run_dir.output_dir):
             self.show_run(chosen)
+        else:
+            self._look_for_more()
         self._dirty = True
         self._repaint()
 
@@ -125,7 +127,7 @@ class LiveScreen(WorkScreen):
     def show_run(self, run: RunDirectory) -> None:
         """Follow `run` from its first event."""
         self.run_dir = run
-        self.history, self.summary = RunHistory(), None
+        self.history, self.summary, self._read_bytes = RunHistory(), None, None
         self._log_chosen, self._dirty, self._sample_shown = False, True, None
         self.query_one(LogView).close()
         self.query_one(LossChart).action_whole()
@@ -134,6 +136,13 @@ class LiveScreen(WorkScreen):
         self.query_one(LogView).focus()
         self._follow(run)
         self._look_at_machine(run)
+
+    def _look_for_more(self) -> None:
+        """A run that had ended may have been resumed since, here or from another terminal."""
+        if self.run_dir is None or self._read_bytes is None or not self.is_current:
+            return
+        if _size(self.run_dir.events) != self._read_bytes:
+            self.show_run(self.run_dir)
 
     @work(thread=True, exclusive=True, group="follow", exit_on_error=False)
     def _follow(self, run: RunDirectory) -> None:
@@ -162,6 +171,7 @@ class LiveScreen(WorkScreen):
         self.history.feed(message.events)
         self.summary = message.summary
         self._dirty = True
+        self._read_bytes = _size(self.run_dir.events) if message.done else None
         if before is None or before.state != message.summary.state:
             self.refresh_bindings()
             self.fluxgym.set_alive([message.summary])
@@ -251,8 +261,7 @@ class LiveScreen(WorkScreen):
         """The logs of the run, in the order they were begun."""
         if self.run_dir is None:
             return []
-        found = list(self.run_dir.run_dir.glob("*-[0-9][0-9][0-9].log"))
-        return sorted(found, key=lambda path: (path.stem.rpartition("-")[2], path.stem.startswith("train"), path.name))
+        return logs_of(self.run_dir)
 
     def _choose_log(self) -> None:
         """Show the newest log, unless the user chose another."""
@@ -325,41 +334,39 @@ class LiveScreen(WorkScreen):
         """Show or hide the panel; on a narrow terminal it takes the place of chart and log."""
         self.toggle_class("-facts")
 
-    # Stopping
+    def action_copy(self) -> None:
+        """Copy what is seen of the log."""
+        view = self.query_one(LogView)
+        lines = view.lines_seen()
+        if lines:
+            copy_text(self.fluxgym, "\n".join(lines), f"{count(len(lines), 'line')} of the log")
+        else:
+            self.notify("Nothing of a log is seen.", severity="warning")
+
+    # What can be done
+
+    @property
+    def target(self) -> RunSummary | None:
+        """The run that is shown."""
+        return self.summary
+
+    @property
+    def no_target(self) -> str:
+        """Why there is none."""
+        return NO_RUN if self.run_dir is None else "the run is being read"
 
     def why_not(self, action: str) -> str | None:
         """What cannot be done with this run now."""
-        if self.run_dir is None:
-            return "no run is shown; 8 lists them" if action in _NEED_RUN else None
-        if action in ("stop", "stop_at_checkpoint"):
-            if self.summary is None:
-                return "the run is being read"
-            if self.summary.state.ended:
-                return f"the run is {self.summary.state}"
-            if action == "stop_at_checkpoint" and self.summary.stop_requested:
-                return "it was asked to stop already"
-        return None
+        if self.run_dir is None and action in _NEED_RUN:
+            return NO_RUN
+        return super().why_not(action)
 
-    def action_stop(self) -> None:
-        """Ask, then stop."""
-        if self.summary is not None:
-            ask_to_stop(self, self.summary, then=self._stop)
 
-    def action_stop_at_checkpoint(self) -> None:
-        """Stop once the next LoRA file is whole."""
-        if self.run_dir is not None:
-            self._stop(self.run_dir.output_dir, at_checkpoint=True)
-
-    @work(thread=True, group="stop", exit_on_error=False)
-    def _stop(self, path: Path, *, at_checkpoint: bool = False) -> None:
-        try:
-            request_stop(RunDirectory(path), at_checkpoint=at_checkpoint)
-        except FluxgymError as error:
-            self.app.post_message(ActionFailed(error.message, error.hint))
-            return
-        when = "once its next LoRA file is whole" if at_checkpoint else "now"
-        tell: Callable[..., None] = self.app.notify
-        self.app.call_from_thread(tell, f"{path.name} was asked to stop {when}.")
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _rest(worker: Worker[Any], seconds: float) -> None:
@@ -369,4 +376,4 @@ def _rest(worker: Worker[Any], seconds: float) -> None:
         time.sleep(POLL_S)
 
 
-_NEED_RUN = frozenset({"stop", "stop_at_checkpoint", "search", "only_bad", "follow", "scale", "facts", "other_log"})
+_NEED_RUN = frozenset({"search", "only_bad", "follow", "scale", "facts", "other_log", "copy"})

@@ -12,16 +12,16 @@ from textual.worker import get_current_worker
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
-from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import RunLister
 from fluxgym_tui.runs.remove import remove
 from fluxgym_tui.runs.state import RunState, RunSummary
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.messages import ActionFailed, RunsListed
-from fluxgym_tui.ui.screens.base import WorkScreen
+from fluxgym_tui.ui.outside import copy_text
 from fluxgym_tui.ui.screens.compare import MOST, CompareScreen
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
+from fluxgym_tui.ui.screens.run_work import RunWorkScreen, run_actions
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
 from fluxgym_tui.ui.widgets.run_list import RunList
 
@@ -38,7 +38,7 @@ A run is one training. Start one from another terminal, and it appears here by i
 A run goes on when this app or its terminal is closed."""
 
 
-class RunsScreen(WorkScreen):
+class RunsScreen(RunWorkScreen):
     """The list of runs, and what is to be said of the one under the cursor."""
 
     NAME = "runs"
@@ -48,11 +48,7 @@ class RunsScreen(WorkScreen):
     ACTIONS = (
         Action(id="runs.attach", keys="a", label="attach", help="Watch the run on the Live screen (enter, too).",
                action="attach"),
-        Action(id="runs.stop", keys="s", label="stop", help="Ask the run to stop now; what it saved stays.",
-               action="stop"),
-        Action(id="runs.stop-at-checkpoint", keys="S", label="stop at checkpoint",
-               help="Let the run go on until its next LoRA file is whole, then stop.", action="stop_at_checkpoint",
-               shown=False),
+        *run_actions("runs"),
         Action(id="runs.mark", keys="space", label="mark", help="Mark runs to compare them.", action="mark"),
         Action(id="runs.compare", keys="c", label="compare",
                help="Compare the marked runs: losses, differing settings, samples.", action="compare"),
@@ -60,6 +56,8 @@ class RunsScreen(WorkScreen):
                help="Prepare a new training with the settings of this run.", action="clone"),
         Action(id="runs.delete", keys="d,delete", label="delete",
                help="Delete the run with all its files, after a question.", action="delete"),
+        Action(id="runs.copy", keys="y", label="copy folder", help="Copy the path of the run's folder.",
+               action="copy", shown=False),
         Action(id="runs.look", keys="r", label="look again", help="Read the runs' state now, not in two seconds.",
                action="look", shown=False),
     )  # fmt: skip
@@ -128,10 +126,21 @@ class RunsScreen(WorkScreen):
         """The run under the cursor."""
         return self.query_one(RunList).current
 
+    def run_changed(self) -> None:
+        """See what became of it."""
+        self.look()
+
+    @property
+    def target(self) -> RunSummary | None:
+        """The run under the cursor."""
+        return self.current
+
     def why_not(self, action: str) -> str | None:
         """What cannot be done with the run under the cursor, and why."""
-        if action not in _NEED_RUN or not self.is_mounted:
+        if not self.is_mounted:
             return None
+        if action not in _NEED_RUN:
+            return super().why_not(action)
         summary = self.current
         if summary is None:
             return "there is no run yet"
@@ -143,10 +152,6 @@ class RunsScreen(WorkScreen):
             return None if 2 <= marked <= MOST else f"mark two to {MOST} runs with space; {marked} marked now"
         if action == "clone" and not RunDirectory(summary.path).spec.is_file():
             return f"{name} has no spec"
-        if action in ("stop", "stop_at_checkpoint") and summary.state.ended:
-            return f"{name} is {summary.state} already"
-        if action == "stop_at_checkpoint" and summary.stop_requested:
-            return "it was asked to stop already"
         return None
 
     def action_attach(self) -> None:
@@ -213,48 +218,13 @@ class RunsScreen(WorkScreen):
         """Read the states now."""
         self.look()
 
-    def action_stop(self) -> None:
-        """Ask, then stop the run under the cursor."""
-        if (summary := self.current) is not None:
-            ask_to_stop(self, summary, then=self._stop)
-
-    def action_stop_at_checkpoint(self) -> None:
-        """Stop the run once its next LoRA file is whole."""
+    def action_copy(self) -> None:
+        """Copy the folder of the run under the cursor."""
         if self.current is not None:
-            self._stop(self.current.path, at_checkpoint=True)
-
-    @work(thread=True, group="stop", exit_on_error=False)
-    def _stop(self, path: Path, *, at_checkpoint: bool = False) -> None:
-        try:
-            request_stop(RunDirectory(path), at_checkpoint=at_checkpoint)
-        except FluxgymError as error:
-            self.app.post_message(ActionFailed(error.message, error.hint))
-            return
-        when = "once its next LoRA file is whole" if at_checkpoint else "now"
-        self.app.call_from_thread(self.app.notify, f"{path.name} was asked to stop {when}.")
-        self.app.call_from_thread(self.look)
+            copy_text(self.fluxgym, str(self.current.path), "the path of the run's folder")
 
 
-_NEED_RUN = frozenset({"attach", "stop", "stop_at_checkpoint", "mark", "compare", "clone", "delete"})
-
-
-def ask_to_stop(screen: WorkScreen, summary: RunSummary, *, then: object) -> None:
-    """Ask whether the run is to be stopped, and call `then(path)` on yes."""
-
-    def answered(yes: bool | None) -> None:
-        if yes and callable(then):
-            then(summary.path)
-
-    so_far = f"It is at step {summary.step:,}" + (f" of {summary.total:,}" if summary.total else "")
-    screen.app.push_screen(
-        ConfirmScreen(
-            f"Stop {terminal_safe(summary.name)} now?",
-            f"{so_far}. LoRA files saved so far stay; steps since the last one are lost.",
-            do="Stop it",
-            keep="Let it run",
-        ),
-        answered,
-    )
+_NEED_RUN = frozenset({"attach", "mark", "compare", "clone", "delete", "copy"})
 
 
 def detail(summary: RunSummary) -> Content:

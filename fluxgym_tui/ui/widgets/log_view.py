@@ -251,6 +251,18 @@ class LogView(ScrollView, can_focus=True):
             self._go_to(earlier[-1] if earlier else self.hits[-1])
         self.post_message(self.Grown())
 
+    def lines_seen(self) -> list[str]:
+        """The lines in sight, whole, as the terminal is shown them."""
+        if self.index is None:
+            return []
+        top = self.scroll_offset.y
+        rows = range(top, min(self.count, top + self.size.height))
+        return [self._text(self.number_of(row)) for row in rows]
+
+    def _text(self, number: int) -> str:
+        assert self.index is not None
+        return terminal_safe(self.index.line(number).expandtabs(8))[:_SHOWN_CELLS]
+
     # Drawing
 
     def render_line(self, y: int) -> Strip:
@@ -262,7 +274,7 @@ class LogView(ScrollView, can_focus=True):
         if self.index is None or row >= self.count:
             return Strip.blank(width, plain)
         number = self.number_of(row)
-        text = terminal_safe(self.index.line(number).expandtabs(8))[:_SHOWN_CELLS]
+        text = self._text(number)
         style = plain + self.get_component_rich_style("log--bad", partial=True) if is_bad(text) else plain
         found = self.get_component_rich_style("log--found", partial=True) if number == self.hit else _OTHER_HIT
         segments, at = [], 0

@@ -48,7 +48,7 @@ class LossChart(Widget, can_focus=True):
         Binding("left,h", "pan(-0.25)", "earlier steps", show=False),
         Binding("right,l", "pan(0.25)", "later steps", show=False),
         Binding("0", "whole", "all steps", show=False),
-        Binding("y", "toggle_log", "linear or logarithmic scale", show=False),
+        Binding("L", "toggle_log", "linear or logarithmic scale", show=False),
     ]
     log_scale: reactive[bool] = reactive(False)
 
