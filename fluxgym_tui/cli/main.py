@@ -1,6 +1,7 @@
 """Dispatch: finds the command, imports only its module, and turns every ending into an exit code."""
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ class Command(NamedTuple):
 # The module of a command is `fluxgym_tui.cli.<name>`: configure(parser) and run(args, out) -> ExitCode.
 COMMANDS: dict[str, Command] = {
     "scan": Command("Look and plan", "look at a folder of pictures: sizes, captions, problems"),
+    "caption": Command("Look and plan", "write captions by Florence-2, an endpoint or any program"),
     "new": Command("Look and plan", "write a commented spec for a folder of pictures"),
+    "import": Command("Look and plan", "make a spec of settings of fluxgym, the kohya_ss GUI or sd-scripts"),
     "plan": Command("Look and plan", "show the buckets, crops and steps that a training will have"),
     "check": Command("Look and plan", "find what would stop or spoil a training, before it starts"),
     "command": Command("Look and plan", "print the trainer's command of a spec"),
@@ -38,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "events": Command("Watch", "print the events of a run"),
     "log": Command("Watch", "print the trainer's own log of a run"),
     "stop": Command("Watch", "stop a run politely"),
+    "publish": Command("Share", "publish a run's LoRA to Hugging Face, with a model card and samples"),
 }
 
 FIRST_STEPS = """\
@@ -86,7 +90,9 @@ def main(argv: Sequence[str]) -> int:
 
 def load(name: str) -> Any:
     """The module of the command `name`."""
-    return importlib.import_module(f"fluxgym_tui.cli.{name}")
+    # A module whose name is a word of Python could not be imported by others.
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    return importlib.import_module(f"fluxgym_tui.cli.{module}")
 
 
 def _dispatch(argv: list[str], out: Output) -> ExitCode:
