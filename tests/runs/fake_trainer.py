@@ -93,6 +93,8 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--wait_for", type=Path)
     parser.add_argument("--probes", default="", help="the probe's loss before and after, as 0.8,0.4")
     parser.add_argument("--exit_code", type=int, default=0)
+    parser.add_argument("--resume", help="taken as the real one takes it; the steps are told from the first again")
+    parser.add_argument("--max_train_epochs", help="as --resume")
     return parser.parse_args()
 
 
