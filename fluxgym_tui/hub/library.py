@@ -44,7 +44,7 @@ def load() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     library: Any = importlib.import_module("huggingface_hub")
     # Its warnings go to stderr in its own words, among ours; what matters of them reaches people as our errors.
-    library.utils.logging.set_verbosity_error()
+    importlib.import_module("huggingface_hub.utils").logging.set_verbosity_error()
     return library
 
 
