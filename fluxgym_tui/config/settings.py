@@ -13,11 +13,24 @@ _MODE = 0o600  # it may come to hold what only its owner should read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """A chat endpoint that makes captions: its address, its model, and its key, which no repr shows."""
+
+    url: str
+    model: str = ""
+    api_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`theme` is a theme's name, None for the app's own; `keys` gives actions (`live.stop`) other keys (`ctrl+s`)."""
+    """`theme` is a theme's name, None for the app's own; `keys` gives actions (`live.stop`) other keys (`ctrl+s`).
+
+    `endpoints` are the captioning endpoints, by the user's names for them.
+    """
 
     theme: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
 
 
 def settings_path(env: Mapping[str, str] | None = None) -> Path:
@@ -39,7 +52,7 @@ def load_settings(path: Path) -> Settings:
         raise FluxgymError(f"{path}: theme: {theme!r} is no name", hint="theme: fluxgym-dark, say.")
     if not isinstance(keys, dict) or not all(isinstance(word, str) for pair in keys.items() for word in pair):
         raise FluxgymError(f"{path}: keys: has something that is no key", hint='keys: {live.stop: "ctrl+s"}, say.')
-    return Settings(theme=theme, keys=keys)
+    return Settings(theme=theme, keys=keys, endpoints=_endpoints(path, data.get("endpoints") or {}))
 
 
 def save_theme(path: Path, theme: str) -> None:
@@ -56,6 +69,22 @@ def save_theme(path: Path, theme: str) -> None:
         write_atomic(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True), mode=_MODE)
     except OSError as error:
         raise FluxgymError(f"cannot write {path}: {error.strerror}", hint="Check whose folder it is.") from error
+
+
+def _endpoints(path: Path, data: Any) -> dict[str, EndpointSettings]:
+    hint = "endpoints: {qwen: {url: http://127.0.0.1:8000/v1, model: Qwen3-VL, api_key: ...}}, say."
+    if not isinstance(data, dict):
+        raise FluxgymError(f"{path}: endpoints: is no list of endpoints by name", hint=hint)
+    found = {}
+    for name, facts in data.items():
+        if not isinstance(facts, dict) or not isinstance(facts.get("url"), str):
+            raise FluxgymError(f"{path}: endpoints: {name} has no url", hint=hint)
+        unknown = sorted(map(str, facts.keys() - {"url", "model", "api_key"}))
+        if unknown or not all(isinstance(value, str) for value in facts.values()):
+            what = f"there is no {unknown[0]}" if unknown else "something is no text"
+            raise FluxgymError(f"{path}: endpoints: {name}: {what}", hint=hint)
+        found[str(name)] = EndpointSettings(**facts)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
