@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 SCHEMA = 1
 
-Phase = Literal["download", "prepare", "load", "cache_latents", "cache_text", "train", "sample", "save"]
+Phase = Literal["download", "prepare", "load", "cache_latents", "cache_text", "train", "sample", "save", "publish"]
 PHASES: tuple[str, ...] = get_args(Phase)
 Outcome = Literal["finished", "failed", "stopped", "interrupted"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

@@ -7,26 +7,9 @@ from typing import Any
 from fluxgym_tui.base.events import EndEvent
 from fluxgym_tui.base.files import read_json, write_atomic
 from fluxgym_tui.base.text import count, human_size
+from fluxgym_tui.hub.card import intro, markdown_cell, one_line_markdown, settings_table, trigger_line
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.fold import RunFold, load_fold
-
-# The settings that people compare, in the order they think of them.
-_SHOWN = (
-    "learning_rate",
-    "network_dim",
-    "network_alpha",
-    "optimizer_type",
-    "lr_scheduler",
-    "max_train_epochs",
-    "max_train_steps",
-    "gradient_accumulation_steps",
-    "mixed_precision",
-    "timestep_sampling",
-    "discrete_flow_shift",
-    "model_prediction_type",
-    "guidance_scale",
-    "seed",
-)
 
 _SAMPLES = 12  # pictures shown
 
@@ -45,7 +28,7 @@ def readme_text(run: RunDirectory, *, end: EndEvent | None = None) -> str:
     fold = load_fold(run)
     if end is not None:
         fold.outcome, fold.reason = end.outcome, end.reason
-    blocks = [f"# {_plain(facts.get('title') or run.name)}", _intro(facts), _state(facts, fold)]
+    blocks = [f"# {one_line_markdown(str(facts.get('title') or run.name))}", _intro(facts), _state(facts, fold)]
     if files := _lora_files(run.output_dir):
         blocks.append("## LoRA files\n\n" + "\n".join(files))
     elif fold.outcome is not None:
@@ -55,7 +38,7 @@ def readme_text(run: RunDirectory, *, end: EndEvent | None = None) -> str:
         left = len(pictures) - len(newest)
         more = f"The newest {len(newest)} of {len(pictures):,}; the others lie in `sample/`.\n\n" if left else ""
         blocks.append(f"## Samples\n\n{more}" + "\n".join(f"![{name}](sample/{name})" for name in newest))
-    blocks.append("## Settings\n\n" + _settings(facts.get("settings", {})))
+    blocks.append("## Settings\n\n" + settings_table(facts.get("settings", {})))
     blocks.append(
         "Everything that trained it lies beside this file: `run/spec.yaml` starts the same training again, "
         "`dataset.toml` and `train.sh` are what was run."
@@ -64,12 +47,9 @@ def readme_text(run: RunDirectory, *, end: EndEvent | None = None) -> str:
 
 
 def _intro(facts: Mapping[str, Any]) -> str:
-    trigger = facts.get("trigger")
-    lines = [
-        f"A FLUX LoRA trained on {count(int(facts.get('pictures', 0)), 'picture')}, base model {facts['base_model']}."
-    ]
-    if trigger:
-        lines.append(f"Trigger: `{_plain(trigger)}`")
+    lines = [intro(pictures=int(facts.get("pictures", 0)), base=one_line_markdown(str(facts["base_model"])))]
+    if trigger := facts.get("trigger"):
+        lines.append(trigger_line(str(trigger)))
     return "\n\n".join(lines)
 
 
@@ -79,7 +59,7 @@ def _state(facts: Mapping[str, Any], fold: RunFold) -> str:
         return f"Training: {count(int(total), 'step')} planned." if total else "Training: not begun."
     loss = "" if fold.avg_loss is None else f", average loss {fold.avg_loss:.4f}"
     steps = f"{fold.step:,} of {total:,} steps" if total else count(fold.step, "step")
-    reason = f": {_plain(fold.reason)}" if fold.reason and fold.outcome != "finished" else ""
+    reason = f": {markdown_cell(fold.reason)}" if fold.reason and fold.outcome != "finished" else ""
     return f"Training {fold.outcome} after {steps}{loss}{reason}."
 
 
@@ -91,13 +71,3 @@ def _sample_names(run: RunDirectory) -> list[str]:
     """The sample pictures in the order they were made: their names count epochs and steps in turn."""
     pictures = run.samples.glob("*.png") if run.samples.is_dir() else []
     return [path.name for path in sorted(pictures, key=lambda path: (path.stat().st_mtime_ns, path.name))]
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    rows = [f"| {name} | {_plain(settings[name])} |" for name in _SHOWN if name in settings]
-    return "\n".join(["| setting | value |", "|---|---|", *rows])
-
-
-def _plain(value: Any) -> str:
-    """`value` on one line, harmless in Markdown and tables."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")

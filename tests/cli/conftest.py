@@ -8,9 +8,10 @@ import pytest
 
 from fluxgym_tui.cli.main import main
 from tests.cli.calls import Run, RunJson
+from tests.hub.conftest import hub
 from tests.runs.conftest import fake, quick_patience
 
-__all__ = ["fake", "quick_patience"]
+__all__ = ["fake", "hub", "quick_patience"]
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""Publishing a run: by a person's wish, or as the last child of a run whose spec asked for it.
+
+`python -m fluxgym_tui.runs.publishing OUTPUT_DIR` is that child: private, under the account's own name.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.events import PhaseEvent, ProgressEvent, RunEvent
+from fluxgym_tui.hub.auth import Account
+from fluxgym_tui.hub.library import endpoint
+from fluxgym_tui.hub.publish import Published, UploadProgress, publish, writer
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.publication import (
+    Publication,
+    note_published,
+    prepare_publication,
+    published_before,
+    stale_samples,
+)
+
+NOBODY = "your-name"  # the owner that stands in a card written while nobody is logged in
+_EVERY_S = 0.5  # progress is told this often at most
+
+
+def default_repo(run: RunDirectory, account: Account | None) -> str:
+    """Where `run` goes if nobody says otherwise: where it went before if that is the account's, else its own name."""
+    before = str(published_before(run).get("repo_id", ""))
+    if before and (account is None or before.partition("/")[0] in account.owners):
+        return before
+    return f"{NOBODY if account is None else account.name}/{repo_name(run.name)}"
+
+
+def repo_name(name: str) -> str:
+    """`name` with what no repository's name may have taken out."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).removesuffix(".git")
+    return re.sub(r"([.-])[.-]+", r"\1", plain).strip("-.")[:96] or "lora"
+
+
+def publish_run(
+    publication: Publication,
+    *,
+    private: bool = True,
+    progress: Callable[[UploadProgress], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Published:
+    """Upload `publication`, and note in the run where it went. Again, it updates.
+
+    Raises:
+        FluxgymError: as `hub.publish.publish`. What went up already is not sent again.
+    """
+    done = publish(
+        publication.files,
+        repo_id=publication.repo_id,
+        private=private,
+        stale=stale_samples(publication),
+        message=f"Publish {publication.checkpoint.path.name}",
+        progress=progress,
+        cancelled=cancelled,
+    )
+    if publication.run.exists():  # a folder that another program made stays as it is
+        try:
+            note_published(publication, url=done.url, time=time.time())
+        except OSError as error:
+            raise FluxgymError(
+                f"published at {done.url}, but {publication.run.run_dir} cannot be written: {error.strerror}",
+                hint="Nothing is missing there; the next publication only does not know of this one.",
+                code=ExitCode.FAILED,
+            ) from error
+    return done
+
+
+def _tell(event: RunEvent) -> None:
+    """Append to the file named in FLUXGYM_EVENTS, as every child of a run does."""
+    if path := os.environ.get("FLUXGYM_EVENTS"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(event.to_line())
+
+
+def _publish_as_child(run: RunDirectory) -> Published:
+    _, account = writer()
+    repo_id = default_repo(run, account)
+    publication = prepare_publication(run, repo_id=repo_id, workspace=run.output_dir.parent.parent)
+    _tell(PhaseEvent(time=time.time(), name="publish", detail=f"{endpoint()}/{repo_id}"))
+    told_s = -_EVERY_S
+
+    def progress(at: UploadProgress) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if at.done_bytes == at.total_bytes or now_s - told_s >= _EVERY_S:
+            told_s = now_s
+            _tell(
+                ProgressEvent(time=time.time(), phase="publish", done=at.done_bytes, total=at.total_bytes, unit="bytes")
+            )
+
+    return publish_run(publication, progress=progress)
+
+
+def main() -> int:
+    """The program: exit code 0, or 1 with the reason on stderr."""
+    try:
+        done = _publish_as_child(RunDirectory(Path(sys.argv[1])))
+    except FluxgymError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this child's log
+        return ExitCode.FAILED
+    print(f"published at {done.url}")  # noqa: T201 - this child's log
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
