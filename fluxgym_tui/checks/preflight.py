@@ -21,6 +21,7 @@ from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.scanned import ScanResult
 from fluxgym_tui.dataset.staging import staging_folder
+from fluxgym_tui.hub.auth import token_source
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
 from fluxgym_tui.machine.sessions import detachment
@@ -179,9 +180,9 @@ def _staging_findings(spec: TrainSpec, *, plan: SpecPlan, workspace: Workspace) 
 
 
 def _after_findings(spec: TrainSpec) -> list[Finding]:
-    """A warning for each wish about the time after the run: this version does none of them."""
-    asked = {"publish": spec.after.publish, "notify": spec.after.notify, "command": spec.after.command}
-    return [
+    """An error where the run could not be published; a warning for each wish that this version does not know."""
+    asked = {"notify": spec.after.notify, "command": spec.after.command}
+    return (_publish_findings() if spec.after.publish else []) + [
         Finding(
             code="after_not_done",
             severity=Severity.WARNING,
@@ -190,6 +191,20 @@ def _after_findings(spec: TrainSpec) -> list[Finding]:
         )
         for name, wish in asked.items()
         if wish
+    ]
+
+
+def _publish_findings() -> list[Finding]:
+    """An error where nobody is logged in: to learn that after hours of training is too late. Asks no one."""
+    if token_source() is not None:
+        return []
+    return [
+        Finding(
+            code="publish_login",
+            severity=Severity.ERROR,
+            title="after.publish: nobody is logged in to Hugging Face",
+            fix="Log in with a token that may write (fluxgym-tui login), or take after.publish out of the spec.",
+        )
     ]
 
 

@@ -21,6 +21,8 @@ from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.staged_names import folder_names
 from fluxgym_tui.dataset.staging import staging_folder
+from fluxgym_tui.hub.library import HubError
+from fluxgym_tui.hub.publish import writer
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory, create, next_name
 from fluxgym_tui.runs.interrupts import hold_interrupts
@@ -58,6 +60,8 @@ def launch(
             hint=None if missing else "Nothing was started.",
             code=ExitCode.MISSING_EXTRA if missing else ExitCode.FINDINGS,
         )
+    if ready.spec.after.publish:
+        _need_writer(tell)
     steps = ready.plan.plan.steps
     tell(f"{count(ready.plan.pictures, 'picture')}, {steps.formula}")
     with hold_interrupts() as held:
@@ -103,15 +107,38 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         trainer = ChildCommand(
             phase="train", argv=train.argv, cwd=train.cwd, env=train.env, log_format=train.log_format
         )
-        write_script(run, [prepare, trainer])
+        children = (prepare, trainer, *after_children(run, publish=spec.after.publish))
+        write_script(run, list(children))
         write_json(run.manifest, {**read_json(run.manifest), **_facts(ready, target)})
         write_readme(run)
-        write_plan(run, CommandPlan(children=(prepare, trainer), lora=f"{run.name}.safetensors"))
+        write_plan(run, CommandPlan(children=children, lora=f"{run.name}.safetensors"))
     except OSError as error:
         raise FluxgymError(
             f"cannot write the run's files in {run.output_dir}: {error.strerror}",
             hint="Check that the disk has room and the folder is yours.",
         ) from error
+
+
+def after_children(run: RunDirectory, *, publish: bool) -> tuple[ChildCommand, ...]:
+    """What follows the training of `run`. It fails for itself: the training has succeeded all the same."""
+    if not publish:
+        return ()
+    argv = (sys.executable, "-P", "-m", "fluxgym_tui.runs.publishing", str(run.output_dir))
+    return (ChildCommand(phase="publish", argv=argv, cwd=run.output_dir),)
+
+
+def _need_writer(tell: Narrator) -> None:
+    """Ask now whether what the spec wants published can be: after hours of training is too late.
+
+    Raises:
+        HubError: it cannot. Where nobody answers, that is told and the training starts.
+    """
+    try:
+        writer()
+    except HubError as error:
+        if error.reason not in ("unreachable", "busy", "server"):
+            raise
+        tell(f"warning: whether this run can be published is not known: {error.message}")
 
 
 def preview_files(ready: Preflight, *, workspace: Workspace) -> dict[str, str]:
@@ -191,8 +218,8 @@ def _dataset(ready: Preflight, target: Path) -> DatasetConfig:
 
 
 def write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
-    """train.sh: the run's commands for people who want to run them by hand, from any folder."""
-    text = script_text((child.argv, child.env, child.cwd) for child in children)
+    """train.sh: how to train by hand, from any folder; publishing is not part of it."""
+    text = script_text((child.argv, child.env, child.cwd) for child in children if child.phase != "publish")
     write_atomic(run.output_dir / "train.sh", text, mode=0o755 & ~_umask())
 
 

@@ -81,12 +81,14 @@ class Supervisor:
 
     def _warn(self, child: ChildCommand, result: Verdict) -> None:
         """A child after the training did not succeed: the training did all the same."""
+        detail, _, error = self._words(child.phase)
+        title = result.reason or f"{child.phase} failed"
         self._recorder.note(
             WarningEvent(
                 time=time.time(),
                 code=f"{child.phase}_failed",
-                title=result.reason or f"{child.phase} failed",
-                detail=self._words(child.phase)[0],
+                title=title if error is None else f"{title}: {error}",
+                detail=detail,
                 fix=result.fix,
             )
         )

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.runs.directory import create
+from tests.hub.conftest import hub
 from tests.runs.fake_runs import FakeRun
+
+__all__ = ["fake", "hub", "quick_patience"]
 
 
 @pytest.fixture
