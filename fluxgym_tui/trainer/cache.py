@@ -164,13 +164,13 @@ def read_batch(batch: PictureBatch) -> ReadBatch:
     return ReadBatch(
         latents=torch.stack(latents),
         loss_weights=torch.tensor([picture.loss_weight for picture in batch.pictures]),
-        masks=_in_latents(masks) if any(picture.subset.alpha_mask for picture in batch.pictures) else None,
+        masks=latent_masks(masks) if any(picture.subset.alpha_mask for picture in batch.pictures) else None,
         captions=batch.captions,
         texts=_read_texts(batch.pictures) if batch.cached_text else None,
     )
 
 
-def _in_latents(masks: Sequence[Tensor]) -> Tensor:
+def latent_masks(masks: Sequence[Tensor]) -> Tensor:
     """Masks of a picture's size as the means over each latent: (B, 1, h, w)."""
     return functional.avg_pool2d(torch.stack(list(masks))[:, None], 8)
 
