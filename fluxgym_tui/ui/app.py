@@ -100,11 +100,19 @@ class FluxgymApp(App[None]):
             self.register_theme(theme)
         wanted = self._settings.theme or THEMES[0].name
         self._theme_kept = wanted if wanted in self.available_themes else THEMES[0].name
-        self.set_reactive(
-            App.theme, self._theme_kept
-        )  # before any style sheet is read: a change reads all of them again
+        ours = next((theme for theme in THEMES if theme.name == self._theme_kept), None)
+        if ours is not None:
+            self._begin_with(ours)
+
+    def _begin_with(self, theme: Theme) -> None:
+        """Have one of our themes from the start: a theme that is set later has all style sheets read again."""
+        self.set_reactive(App.theme, theme.name)
+        self.stylesheet.set_variables(self.get_css_variables())
+        modes = {f"-theme-{theme.name}": True, "-dark-mode": theme.dark, "-light-mode": not theme.dark}
+        self.update_classes(modes, update=False)
 
     def on_mount(self) -> None:
+        self.theme = self._theme_kept
         if self._settings.keys:
             self.set_keymap(dict(self._settings.keys))
         self.theme_changed_signal.subscribe(self, self._theme_chosen)

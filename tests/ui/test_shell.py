@@ -140,3 +140,17 @@ async def test_a_click_on_a_key_presses_it_and_the_apps_keys_are_always_in_sight
         assert app.told[-1].message == "stop: no run is shown; 8 lists them"
         await pilot.click(bar, offset=(text.index("? help"), 0))
         assert isinstance(app.screen, HelpScreen)
+
+
+@pytest.mark.parametrize("name", ["fluxgym-dark", "fluxgym-light", "fluxgym-colour-blind", "ansi-dark"])
+async def test_a_theme_is_there_from_the_start_and_as_if_it_had_been_chosen(workspace: Workspace, name: str) -> None:
+    async def looks(begin: str, then: str) -> tuple[object, ...]:
+        app = FluxgymApp(workspace=workspace, screen="runs", settings=Settings(theme=begin))
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.theme = then
+            await pilot.pause()
+            empty = app.screen.query_one("#empty")
+            await until(pilot, lambda: str(empty.render()), what="the empty state")
+            return app.screen.styles.background, empty.styles.color, app.screen.query_one(KeyBar).styles.background
+
+    assert await looks(name, name) == await looks("nord", name)
