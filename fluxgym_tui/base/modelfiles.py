@@ -26,6 +26,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("lycoris", "LyCORIS network (LoKr, LoHa)", (r"\.(lokr_w[12]|hada_w[12])(_[ab])?$",)),
     ("sd-lora", "LoRA of Stable Diffusion, not FLUX", (r"lora_unet_(input|output|down|up|mid)_?blocks?_",)),
+    ("flux-lora", "LoRA of CLIP-L alone, kohya's layout", (r"^lora_te1_text_model_.*\.lora_down\.weight$",)),
     ("lora", "LoRA of another model", (r"\.lora_(down|up|A|B)\.",)),
     ("chroma", "Chroma checkpoint, BFL's layout", (r"^distilled_guidance_layer\.", r"^double_blocks\.\d+\.")),
     (
