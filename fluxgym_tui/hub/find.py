@@ -214,8 +214,6 @@ def _why_not(path: str, role: Role, arch: str, _size: int, _mtime_ns: int) -> st
     if file.facts.get("fp8_scaled"):
         return "has scaled fp8 weights, which train to noise; use flux-dev-fp8"
     tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in header.tensors.items()}
-    if any(name.startswith("double_stream_modulation") for name in tensors):
-        return "is of FLUX.2, which neither trainer here knows"
     shape = tensors["img_in.weight"].shape if "img_in.weight" in tensors else ()
     if arch == "flux" and file.facts.get("hidden_size") == 3072 and len(shape) == 2 and shape[1] != _FLUX_CHANNELS:
         return f"takes {shape[1]} inputs, not {_FLUX_CHANNELS}: a Fill, Canny or Depth model, which cannot be trained"
