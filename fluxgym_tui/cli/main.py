@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "flags": Command("Look and plan", "list the options of sd-scripts that a spec's flags may have"),
     "models": Command("Look and plan", "list the base models, and which of their files are here"),
     "info": Command("Look and plan", "say what is in a LoRA or checkpoint, from its header alone"),
+    "setup": Command("Train", "make the trainer kohya ready: sd-scripts and its environment"),
     "demo": Command("Train", "train the bundled example on its tiny base model"),
     "train": Command("Train", "train a LoRA from a folder of pictures or a spec"),
     "resume": Command("Train", "go on with a run that ended, or make it longer"),

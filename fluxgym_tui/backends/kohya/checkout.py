@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.base.files import read_json
 from fluxgym_tui.config.resources import bundled
 
 PINNED_COMMIT = "48d368fa557731ad0488c07304dfeba8c07910eb"
 REPOSITORY = "https://github.com/kohya-ss/sd-scripts"
 SCRIPT = "flux_train_network.py"
 VARIABLE = "FLUXGYM_SD_SCRIPTS"
-_HINT = (
-    f"Clone it and check out the tested commit: git clone {REPOSITORY} && git -C sd-scripts checkout "
-    f"{PINNED_COMMIT[:8]}; then install its requirements. Or use backend: builtin."
-)
+RECORD = "sd-scripts.json"  # in a workspace: the checkout and interpreter that `setup kohya` was told to use
+SETUP = "fluxgym-tui setup kohya"
+_HINT = f"`{SETUP}` fetches the tested commit ({PINNED_COMMIT[:8]}) and installs it. Or use backend: builtin."
+# Environments are looked for in the checkout, then beside it: there fluxgym's stands, in a folder that is itself one.
+_OWN = (".venv", "venv")
+_BESIDE = ("env", "venv")
 # Of sd-scripts' requirements those that it imports before it looks at its options.
-_NEEDED_MODULES = (
+NEEDED_MODULES = (
     "torch",
     "accelerate",
     "transformers",
@@ -35,9 +38,10 @@ _NEEDED_MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """sd-scripts in the folder `root`."""
+    """sd-scripts in the folder `root`, run by `interpreter`, or by the one that is found for it."""
 
     root: Path
+    interpreter: Path | None = None
 
     @property
     def script(self) -> Path:
@@ -46,12 +50,15 @@ class Checkout:
 
     @property
     def python(self) -> Path:
-        """The Python it runs in: that of an environment of its own, else ours."""
-        for name in (".venv", "venv"):
-            own = self.root / name / "bin" / "python"
-            if own.exists():
-                return own
-        return Path(sys.executable)
+        """The Python it runs in: the one it was told, that of an environment of its own, else ours."""
+        return self.interpreter or self.own_python or Path(sys.executable)
+
+    @property
+    def own_python(self) -> Path | None:
+        """The Python of an environment made for it: in the checkout, or beside it as in a fluxgym folder."""
+        folders = [self.root / name for name in _OWN]
+        folders += [self.root.parent / name for name in _BESIDE if (self.root.parent / name / "pyvenv.cfg").is_file()]
+        return next((python for folder in folders if (python := folder / "bin" / "python").exists()), None)
 
     @property
     def accelerate(self) -> Path | None:
@@ -88,8 +95,8 @@ def _resolved(git: Path, ref: str) -> str | None:
 def find_checkout(
     *, given: Path | None = None, workspace: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Checkout | None:
-    """The checkout at `given` (from `--sd-scripts`), else `$FLUXGYM_SD_SCRIPTS`, else `sd-scripts/` of the workspace,
-    else the one beside the program; None where there is none.
+    """The checkout at `given` (from `--sd-scripts`), else `$FLUXGYM_SD_SCRIPTS`, else what the workspace's
+    `sd-scripts.json` names, else its `sd-scripts/`, else the one beside the program; None where there is none.
 
     Raises:
         FluxgymError: one was named, and it is none.
@@ -105,6 +112,8 @@ def find_checkout(
                     code=ExitCode.NOT_FOUND,
                 )
             return checkout
+    if workspace is not None and (recorded := _recorded(Path(workspace).absolute() / RECORD)) is not None:
+        return recorded
     places = [] if workspace is None else [Path(workspace).absolute()]
     for place in (*places, bundled("models.yaml").parent):
         checkout = Checkout(place / "sd-scripts")
@@ -121,18 +130,36 @@ def expected_checkout() -> Checkout:
 def missing_reason(checkout: Checkout | None) -> str | None:
     """Why `checkout` cannot train, with what mends it; None where it can."""
     if checkout is None:
-        submodule = (bundled("models.yaml").parent / "sd-scripts").is_dir()
-        mend = "git submodule update --init sd-scripts fetches it" if submodule else _HINT
-        return f"sd-scripts is not here. {mend}"
+        return f"sd-scripts is not here. {_HINT}"
     missing = ["accelerate"] if checkout.accelerate is None else []
     if not missing and checkout.python == Path(sys.executable):
-        missing = [module for module in _NEEDED_MODULES if importlib.util.find_spec(module) is None]
+        missing = [module for module in NEEDED_MODULES if importlib.util.find_spec(module) is None]
     if missing:
         return (
             f"sd-scripts needs {', '.join(missing)}, not installed for {checkout.python}. "
-            f"In {checkout.root}: {checkout.python} -m pip install -r requirements.txt"
+            f"`{SETUP}` makes it an environment of its own"
         )
     return None
+
+
+def _recorded(path: Path) -> Checkout | None:
+    """The checkout that `setup kohya` wrote down; None where it wrote nothing."""
+    try:
+        data = read_json(path)
+        root, python = Path(data["root"]), data["python"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FluxgymError(f"{path} cannot be read: {error}", hint=f"Delete it, or run `{SETUP}` again.") from error
+    checkout = Checkout(root, None if python is None else Path(python))
+    if not checkout.script.is_file() or not checkout.python.exists():
+        gone = root if not checkout.script.is_file() else checkout.python
+        raise FluxgymError(
+            f"{path} names {gone}, which is not there any more",
+            hint=f"Delete it, or run `{SETUP}` again with --path or --python.",
+            code=ExitCode.NOT_FOUND,
+        )
+    return checkout
 
 
 def _path(text: str | None) -> Path | None:
