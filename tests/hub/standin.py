@@ -128,6 +128,7 @@ class StandIn:
         self.repos: dict[str, Repo] = {}
         self.tokens: dict[str, Token] = {}
         self.faults: dict[str, Fault] = {}  # by file name
+        self.xet: dict[str, str] = {}  # Xet's hash of a file that is stored by it, by file name
         self.large_bytes = 1  # files at least as large are answered by redirect, as LFS files are
         self.requests: list[Request] = []
         self._routes: list[tuple[str, re.Pattern[str], Answer]] = []
@@ -270,6 +271,9 @@ class StandIn:
                 "ETag": '"of-the-redirect"',
                 "Location": f"{self.cdn_url}/cdn/{name}/{file}",
             }
+            if file in self.xet:
+                route = f"{self.url}/api/models/{name}/xet-read-token/main"
+                headers |= {"X-Xet-Hash": self.xet[file], "X-Xet-Refresh-Route": route}
             exchange.reply(302, b"", headers=headers)
             return
         blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # git's own name of a small file
