@@ -10,15 +10,8 @@ from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.config.importers import import_spec
+from fluxgym_tui.config.importers import PROGRAMS, import_spec
 from fluxgym_tui.config.specfile import dump_spec
-
-_PROGRAMS = {
-    "fluxgym": "fluxgym's settings",
-    "kohya-gui": "settings of the kohya_ss GUI",
-    "sd-scripts": "a config file of sd-scripts",
-    "train.sh": "the command of a fluxgym run",
-}
 
 
 def configure(parser: CommandParser) -> None:
@@ -72,7 +65,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if found.notes:
         differs = any(note.severity is Severity.WARNING for note in found.notes)
         head = "not all of it could be carried over" if differs else "all of it is carried over"
-        diagnostics.narrate(f"{_PROGRAMS[found.kind]}: {head}", *finding_lines(found.notes))
+        diagnostics.narrate(f"{PROGRAMS[found.kind]}: {head}", *finding_lines(found.notes))
     if target is not None:
         out.line(f"wrote {target}; next: fluxgym-tui plan {target}")
     return ExitCode.OK

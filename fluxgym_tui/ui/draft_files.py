@@ -67,16 +67,25 @@ def clone_spec(path: Path, *, workspace: Workspace) -> OpenedDraft:
         FluxgymError: as `load_spec`.
     """
     spec = load_spec(path)
+    name = _free_name(spec, workspace)
+    return _named(spec, name, note=f"The settings of {spec.name}, as {name}.")
+
+
+def imported_draft(spec: TrainSpec, *, workspace: Workspace, note: str) -> OpenedDraft:
+    """A new draft with settings that came from another program; its name is one that no saved spec has."""
+    return _named(spec, _free_name(spec, workspace), note=note)
+
+
+def _free_name(spec: TrainSpec, workspace: Workspace) -> str:
     name, number = spec.name, 2
     while (workspace.root / "configs" / f"{output_name(name)}.yaml").exists():
         name, number = f"{spec.name} {number}", number + 1
-    cloned = _draft_of(spec)
-    return OpenedDraft(
-        base=cloned.base,
-        values={**cloned.values, NAME: name},
-        fresh=True,
-        note=f"The settings of {spec.name}, as {name}.",
-    )
+    return name
+
+
+def _named(spec: TrainSpec, name: str, *, note: str) -> OpenedDraft:
+    begun = _draft_of(spec)
+    return OpenedDraft(base=begun.base, values={**begun.values, NAME: name}, fresh=True, note=note)
 
 
 def saved_specs(workspace: Workspace) -> list[Path]:

@@ -17,7 +17,14 @@ from fluxgym_tui.config.importers.train_script import read_train_script
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.workspace import find_workspace
 
-__all__ = ["Imported", "import_spec"]
+__all__ = ["PROGRAMS", "Imported", "import_spec"]
+
+PROGRAMS = {
+    "fluxgym": "fluxgym's settings",
+    "kohya-gui": "settings of the kohya_ss GUI",
+    "sd-scripts": "a config file of sd-scripts",
+    "train.sh": "the command of a fluxgym run",
+}
 
 _KINDS = (
     "fluxgym's configs/*.json and training_config.json, the kohya_ss GUI's JSON, sd-scripts' config file (.toml), "

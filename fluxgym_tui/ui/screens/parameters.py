@@ -12,7 +12,7 @@ from textual.widgets import Static
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.config.bucket_modes import buckets_off, buckets_on, resolution_of
 from fluxgym_tui.ui.actions import Action, bindings
-from fluxgym_tui.ui.draft import Value
+from fluxgym_tui.ui.draft import OpenedDraft, Value
 from fluxgym_tui.ui.draft_fields import FIELD, FIELDS, HEIGHT, NAME, WIDTH, Field
 from fluxgym_tui.ui.draft_words import totals, totals_in_short
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen, draft_actions
@@ -45,6 +45,8 @@ class ParametersScreen(DraftScreen):
                action="undo"),
         Action(id="parameters.more", keys="f4,m", label="all settings", help="Show or hide the settings few change.",
                action="more"),
+        Action(id="parameters.import", keys="f5,i", label="import", action="import",
+               help="Take over settings of fluxgym, the kohya_ss GUI or sd-scripts; what cannot be carried is shown."),
         Action(id="parameters.next", keys="down", label="next field", help="Go to the next field.",
                action="field(1)", shown=False),
         Action(id="parameters.previous", keys="up", label="field before", help="Go to the field before.",
@@ -179,7 +181,7 @@ class ParametersScreen(DraftScreen):
         """What cannot be done now."""
         if action == "undo" and self.draft.undoable is None:
             return "no change of several fields was made"
-        if action in ("buckets", "more") and not self.draft.opened:
+        if action in ("buckets", "more", "import") and not self.draft.opened:
             return "it is still being opened"
         if action == "buckets" and self._resolution() is None:
             return "the resolution is no number"
@@ -215,6 +217,19 @@ class ParametersScreen(DraftScreen):
             self.draft.undo()
             self.notify(f"{what} is taken back.")
             self.changed()
+
+    def action_import(self) -> None:
+        """Choose a file of another program, and go on with its settings."""
+        from fluxgym_tui.ui.screens.import_settings import ImportScreen
+
+        def answered(opened: OpenedDraft | None) -> None:
+            if opened is not None:
+                self.take(opened)
+
+        self.save()
+        folder = self.draft.folder or self.fluxgym.workspace.root
+        start = next((place for place in (folder, *folder.parents) if place.is_dir()), self.fluxgym.workspace.root)
+        self.app.push_screen(ImportScreen(self.fluxgym.workspace, start), answered)
 
     async def action_more(self) -> None:
         """Fold or unfold."""
