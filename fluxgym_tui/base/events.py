@@ -134,6 +134,21 @@ class ProbeEvent(RunEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationEvent(RunEvent):
+    """The mean loss over the `pictures` kept back for validation, after `step`, at the same noise every time.
+
+    `avg_loss` is the running mean of the training at that step, to compare with.
+    """
+
+    kind: ClassVar[str] = "validation"
+    step: int
+    epoch: int
+    loss: float
+    pictures: int
+    avg_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarningEvent(RunEvent):
     """Something to know that does not stop the run. `log_offset` is the byte in the attempt's log that shows it."""
 
@@ -189,6 +204,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         CheckpointEvent,
         SampleEvent,
         ProbeEvent,
+        ValidationEvent,
         WarningEvent,
         ProblemEvent,
         EndEvent,

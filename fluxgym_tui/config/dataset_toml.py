@@ -39,6 +39,7 @@ class SubsetConfig:
     token_warmup_step: float = 0.0
     face_crop_aug_range: tuple[float, float] | None = None
     alpha_mask: bool = False
+    conditioning_data_dir: Path | None = None
     cache_info: bool = False
     custom_attributes: Mapping[str, object] = field(default_factory=dict)
 
@@ -79,10 +80,16 @@ _DATASET_KINDS: dict[str, str] = {
 _TABLES: dict[str, dict[str, str]] = {
     "general": {**_DATASET_KINDS, **_SUBSET_KINDS},
     "dataset": {**_DATASET_KINDS, **_SUBSET_KINDS},
-    "subset": {**_SUBSET_KINDS, "image_dir": "str", "is_reg": "bool", "alpha_mask": "bool"},
+    "subset": {
+        **_SUBSET_KINDS,
+        "image_dir": "str",
+        "is_reg": "bool",
+        "alpha_mask": "bool",
+        "conditioning_data_dir": "str",
+    },
 }
 _COMMAND_LINE_NAMES = {"train_batch_size": "batch_size", "dataset_repeats": "num_repeats"}
-_OTHER_KINDS_OF_DATA = {"metadata_file": "fine-tuning", "conditioning_data_dir": "ControlNet"}
+_OTHER_KINDS_OF_DATA = {"metadata_file": "fine-tuning"}
 
 
 def _is_int(value: object) -> bool:
@@ -120,13 +127,22 @@ def load_dataset_toml(path: Path, *, fallback: Mapping[str, object] | None = Non
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise FluxgymError(
             f"cannot read {path}: {error.strerror}", hint="Check the path and its permissions."
         ) from error
     except UnicodeDecodeError as error:
         raise FluxgymError(f"{path} is not UTF-8 text", hint="Save it as UTF-8: TOML allows nothing else.") from error
+    return parse_dataset_toml(text, path=path, fallback=fallback)
+
+
+def parse_dataset_toml(
+    text: str, *, path: Path, fallback: Mapping[str, object] | None = None
+) -> tuple[DatasetConfig, ...]:
+    """`load_dataset_toml` for a text that is at hand; `path` names it in messages. FluxgymError as there."""
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FluxgymError(
             f"{path} is no TOML: {error}", hint="Mend the line that is named, then try again."
@@ -186,7 +202,9 @@ class _Reader:
         values = self._filled(SubsetConfig, own, dataset, general)
         if (crop := values.get("face_crop_aug_range")) is not None and isinstance(crop, list):
             values["face_crop_aug_range"] = (crop[0], crop[1])
-        values["image_dir"] = Path(values["image_dir"])
+        for name in ("image_dir", "conditioning_data_dir"):
+            if values.get(name) is not None:
+                values[name] = Path(values[name])
         return SubsetConfig(**values)
 
     def _filled(self, config: type, *tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,7 +275,7 @@ def dump_dataset_toml(datasets: Iterable[DatasetConfig]) -> str:
         "caption_extension": first.caption_extension if first else ".txt",
         "keep_tokens": first.keep_tokens if first else 1,
     }
-    blocks = ["\n".join(["[general]", *(f"{key} = {_toml(value)}" for key, value in shared.items())])]
+    blocks = ["\n".join(["[general]", *(f"{key} = {toml_value(value)}" for key, value in shared.items())])]
     for dataset in written:
         blocks.append("\n".join(["[[datasets]]", *_dataset_lines(dataset, shared["keep_tokens"])]))
         blocks.extend(
@@ -274,21 +292,21 @@ _PLAIN_SUBSET = SubsetConfig(image_dir=Path())
 def _dataset_lines(dataset: DatasetConfig, keep_tokens: object) -> list[str]:
     width, height = dataset.resolution
     lines = [f"resolution = {width if width == height else [width, height]}", f"batch_size = {dataset.batch_size}"]
-    lines.append(f"keep_tokens = {_toml(keep_tokens)}")
+    lines.append(f"keep_tokens = {toml_value(keep_tokens)}")
     bucket_keys = ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale")
     if dataset.enable_bucket:
-        lines += [f"{key} = {_toml(getattr(dataset, key))}" for key in ("enable_bucket", *bucket_keys)]
+        lines += [f"{key} = {toml_value(getattr(dataset, key))}" for key in ("enable_bucket", *bucket_keys)]
     done = {"resolution", "batch_size", "subsets", "findings", "enable_bucket"}
     done |= set(bucket_keys) if dataset.enable_bucket else set()
     return lines + _differences(dataset, _PLAIN_DATASET, done)
 
 
 def _subset_lines(subset: SubsetConfig, shared: Mapping[str, object]) -> list[str]:
-    lines = [f"image_dir = {_toml(str(subset.image_dir))}"]
+    lines = [f"image_dir = {toml_value(str(subset.image_dir))}"]
     if subset.class_tokens is not None:
-        lines.append(f"class_tokens = {_toml(subset.class_tokens)}")
+        lines.append(f"class_tokens = {toml_value(subset.class_tokens)}")
     lines.append(f"num_repeats = {subset.num_repeats}")
-    lines += [f"{key} = {_toml(getattr(subset, key))}" for key in shared if getattr(subset, key) != shared[key]]
+    lines += [f"{key} = {toml_value(getattr(subset, key))}" for key in shared if getattr(subset, key) != shared[key]]
     return lines + _differences(subset, _PLAIN_SUBSET, {"image_dir", "class_tokens", "num_repeats", *shared})
 
 
@@ -296,20 +314,26 @@ def _differences(config: Any, plain: Any, done: set[str]) -> list[str]:
     """A line for each field outside `done` whose value is not sd-scripts' default."""
     names = [entry.name for entry in fields(config) if entry.name not in done]
     return [
-        f"{name} = {_toml(getattr(config, name))}" for name in names if getattr(config, name) != getattr(plain, name)
+        f"{name} = {toml_value(getattr(config, name))}"
+        for name in names
+        if getattr(config, name) != getattr(plain, name)
     ]
 
 
-def _toml(value: object) -> str:
-    """`value` in TOML; texts in single quotes, as fluxgym writes them, where TOML allows it."""
+def toml_value(value: object) -> str:
+    """`value` in TOML; texts in single quotes, as fluxgym writes them, where TOML allows it.
+
+    Raises:
+        FluxgymError: a path has a name that is not UTF-8, which TOML cannot hold.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml_key(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml_key(str(key))} = {toml_value(item)}" for key, item in value.items()) + " }"
     text = str(value)
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise FluxgymError(
@@ -323,4 +347,4 @@ def _toml(value: object) -> str:
 
 
 def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)

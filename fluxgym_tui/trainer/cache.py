@@ -159,15 +159,23 @@ def read_batch(batch: PictureBatch) -> ReadBatch:
         wanted = (f"latents_{size}", f"alpha_mask_{size}") if picture.subset.alpha_mask else (f"latents_{size}",)
         arrays = _read(latent_path(picture), wanted)
         latents.append(torch.from_numpy(arrays[f"latents_{size}"]))
-        mask = arrays.get(f"alpha_mask_{size}")
-        masks.append(torch.ones(height, width) if mask is None else torch.from_numpy(mask))
+        masks.append(_mask(picture, arrays.get(f"alpha_mask_{size}")))
     return ReadBatch(
         latents=torch.stack(latents),
         loss_weights=torch.tensor([picture.loss_weight for picture in batch.pictures]),
-        masks=latent_masks(masks) if any(picture.subset.alpha_mask for picture in batch.pictures) else None,
+        masks=latent_masks(masks) if any(picture.masked for picture in batch.pictures) else None,
         captions=batch.captions,
         texts=_read_texts(batch.pictures) if batch.cached_text else None,
     )
+
+
+def _mask(picture: Picture, alpha: npt.NDArray[Any] | None) -> Tensor:
+    """How much each place of `picture` counts, (height, width) of its bucket; a mask of its own beats transparency."""
+    if picture.mask is not None:
+        pixels, _ = load_pixels(picture.mask, picture.fit)
+        return pixels[0] / 2 + 0.5
+    width, height = picture.fit.bucket
+    return torch.ones(height, width) if alpha is None else torch.from_numpy(alpha)
 
 
 def latent_masks(masks: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """What is trained: the pictures of a dataset.toml, their captions and buckets, and the batches of an epoch."""
 
 import glob
+import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,17 +26,18 @@ LATENT_PIXELS = 16  # a packed token is 2 x 2 latents of 8 x 8 pixels: sides are
 # What is done for a subset; everything else that differs from sd-scripts' default is refused by name.
 # Tokens are kept only while captions are shuffled, which caches forbid; fluxgym writes keep_tokens all the same.
 _HONOURED_SUBSET_KEYS = {
-    "image_dir", "num_repeats", "class_tokens", "is_reg", "caption_extension", "alpha_mask",
+    "image_dir", "num_repeats", "class_tokens", "is_reg", "caption_extension", "alpha_mask", "conditioning_data_dir",
     *VARYING_KEYS, *ORDERING_KEYS,
 }  # fmt: skip
-_REFUSED_DATASET_KEYS = ("network_multiplier", "validation_split", "validation_seed", "resize_interpolation")
+_REFUSED_DATASET_KEYS = ("network_multiplier", "resize_interpolation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One picture of one dataset: where it lies, what it is called, how it is cut and how often it comes an epoch.
 
-    `size` is (width, height) as stored; `loss_weight` is 1 but for regularisation pictures.
+    `size` is (width, height) as stored; `loss_weight` is 1 but for regularisation pictures; `mask` is the picture
+    whose red says how much each place counts.
     """
 
     path: Path
@@ -45,6 +47,26 @@ class Picture:
     repeats: int
     subset: SubsetConfig
     loss_weight: float = 1.0
+    mask: Path | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether its places count differently."""
+        return self.mask is not None or self.subset.alpha_mask
+
+    @property
+    def settled_caption(self) -> str:
+        """What it is called where nothing is left to chance: for measuring."""
+        fixed = replace(
+            self.subset,
+            caption_dropout_rate=0.0,
+            caption_dropout_every_n_epochs=0,
+            caption_tag_dropout_rate=0.0,
+            shuffle_caption=False,
+            token_warmup_step=0.0,
+        )
+        moment = Moment(epoch=1, steps_done=0, total_steps=1)
+        return spoken_caption(self.caption, fixed, moment=moment, draw=random.Random(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +96,30 @@ class TrainingData:
     sets: tuple[TrainingSet, ...]
     seed: int
     findings: tuple[Finding, ...] = ()
+    validation: tuple[TrainingSet, ...] = ()
 
     @property
     def pictures(self) -> list[Picture]:
-        """Every picture once for each dataset it is in."""
+        """Every picture that is trained, once for each dataset it is in."""
         return [picture for dataset in self.sets for picture in dataset.pictures]
+
+    @property
+    def kept_back(self) -> list[Picture]:
+        """Every picture that is kept back for validation, once for each dataset it is in."""
+        return [picture for dataset in self.validation for picture in dataset.pictures]
+
+    def validation_batches(self) -> list[tuple[Picture, ...]]:
+        """The batches of validation, always the same."""
+        batches: list[tuple[Picture, ...]] = []
+        for dataset in self.validation:
+            buckets: defaultdict[tuple[int, int], list[Picture]] = defaultdict(list)
+            for picture in dataset.pictures:
+                buckets[picture.fit.bucket].append(picture)
+            size = dataset.config.batch_size
+            for bucket in sorted(buckets):
+                pictures = buckets[bucket]
+                batches += [tuple(pictures[start : start + size]) for start in range(0, len(pictures), size)]
+        return batches
 
     def batches(self, *, epoch: int) -> list[tuple[Picture, ...]]:
         """The batches of `epoch` (from 1): each of one dataset and one bucket, pictures and batches shuffled."""
@@ -116,14 +157,19 @@ def load_training_data(options: TrainerOptions, *, seed: int) -> TrainingData:
     """
     datasets = load_dataset_toml(options.dataset_config, fallback=_fallback(options))
     _refuse_idle_ordering(options, datasets)
-    sets = tuple(_training_set(dataset, options) for dataset in datasets)
+    both = [_training_sets(dataset, options, seed=seed) for dataset in datasets]
+    sets = tuple(trained for trained, _ in both)
     if not any(dataset.pictures for dataset in sets):
         folders = ", ".join(str(subset.image_dir) for dataset in datasets for subset in dataset.subsets) or "no folder"
         raise FluxgymError(
             f"There is no picture to train: {options.dataset_config} names {folders}.",
             hint=f"Put pictures there ({' '.join(EXTENSIONS)}), or correct image_dir.",
         )
-    return TrainingData(sets, seed, tuple(finding for dataset in datasets for finding in dataset.findings))
+    findings = tuple(finding for dataset in datasets for finding in dataset.findings)
+    data = TrainingData(sets, seed, findings, tuple(kept for _, kept in both if kept.pictures))
+    _refuse_idle_validation(options, data)
+    _refuse_idle_masks(options, data)
+    return data
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -141,12 +187,14 @@ def list_pictures(folder: Path) -> list[Path]:
 def _fallback(options: TrainerOptions) -> dict[str, object]:
     names = (
         "resolution", "train_batch_size", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
-        "bucket_no_upscale", "caption_extension", "alpha_mask", *VARYING_KEYS, *ORDERING_KEYS,
+        "bucket_no_upscale", "caption_extension", "alpha_mask",
+        "validation_split", "validation_seed", *VARYING_KEYS, *ORDERING_KEYS,
     )  # fmt: skip
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _training_set(dataset: DatasetConfig, options: TrainerOptions) -> TrainingSet:
+def _training_sets(dataset: DatasetConfig, options: TrainerOptions, *, seed: int) -> tuple[TrainingSet, TrainingSet]:
+    """What of `dataset` is trained, and what is kept back for validation."""
     _refuse_unhonoured(dataset, options.dataset_config)
     if options.cached_text:
         _refuse_varying(dataset, options.dataset_config)
@@ -159,10 +207,32 @@ def _training_set(dataset: DatasetConfig, options: TrainerOptions) -> TrainingSe
         bucket_no_upscale=dataset.bucket_no_upscale,
     )
     check_flux_steps(settings)
-    found = [(path, subset) for subset in dataset.subsets for path in list_pictures(subset.image_dir)]
+    found, kept = [], []
+    for subset in dataset.subsets:
+        trained, validated = _split(list_pictures(subset.image_dir), subset, dataset, seed=seed)
+        found += [(path, subset) for path in trained]
+        kept += [(path, subset) for path in validated]
     pictures = [_picture(path, subset, settings, options) for path, subset in found]
     pictures = _with_regularisation(pictures, [subset.is_reg for _, subset in found])
-    return TrainingSet(tuple(pictures), dataset)
+    kept_back = [replace(_picture(path, subset, settings, options), repeats=1) for path, subset in kept]
+    return TrainingSet(tuple(pictures), dataset), TrainingSet(tuple(kept_back), dataset)
+
+
+def _split(
+    paths: list[Path], subset: SubsetConfig, dataset: DatasetConfig, *, seed: int
+) -> tuple[list[Path], list[Path]]:
+    """`paths` to train and to validate, as sd-scripts shuffles and splits them; regularisation is trained whole.
+
+    Where no validation_seed is given sd-scripts splits twice at random, so that pictures are in both: here the run's
+    own seed takes its place.
+    """
+    share = dataset.validation_split
+    if not share or subset.is_reg:
+        return paths, []
+    shuffled = list(paths)
+    random.Random(seed if dataset.validation_seed is None else dataset.validation_seed).shuffle(shuffled)
+    trained = shuffled[: math.ceil(len(paths) * (1 - share))]
+    return trained, shuffled[len(paths) - round(len(paths) * share) :]
 
 
 def _picture(path: Path, subset: SubsetConfig, settings: BucketSettings, options: TrainerOptions) -> Picture:
@@ -181,7 +251,24 @@ def _picture(path: Path, subset: SubsetConfig, settings: BucketSettings, options
         repeats=subset.num_repeats,
         subset=subset,
         loss_weight=options.prior_loss_weight if subset.is_reg else 1.0,
+        mask=None if subset.conditioning_data_dir is None else _mask(path, subset.conditioning_data_dir, size),
     )
+
+
+def _mask(path: Path, folder: Path, size: tuple[int, int]) -> Path:
+    """The picture of the same stem in `folder`, which must be as large."""
+    found = [candidate for candidate in list_pictures(folder) if candidate.stem == path.stem]
+    if not found:
+        raise FluxgymError(
+            f"{folder} has no mask for {path.name}.",
+            hint="Put a picture of the same name there, white where it counts.",
+        )
+    if (masked := _stored_size(found[0])) != size:
+        raise FluxgymError(
+            f"{found[0]} is {masked[0]}x{masked[1]}, and its picture {size[0]}x{size[1]}.",
+            hint="Make the mask as large as its picture.",
+        )
+    return found[0]
 
 
 def _stored_size(path: Path) -> tuple[int, int]:
@@ -240,6 +327,36 @@ def _refuse_unhonoured(dataset: DatasetConfig, file: Path) -> None:
         raise FluxgymError(
             f"{file}: the built-in trainer does not do {names}.",
             hint=f"Take {count(len(set(wrong)), 'key')} out of the file, or train with the kohya backend.",
+        )
+
+
+def _refuse_idle_validation(options: TrainerOptions, data: TrainingData) -> None:
+    """FluxgymError where validation is asked for and no picture is kept back."""
+    split = any(dataset.config.validation_split for dataset in data.sets)
+    if split and not data.kept_back:
+        raise FluxgymError(
+            f"{options.dataset_config}: validation_split keeps none of {count(len(data.pictures), 'picture')} back.",
+            hint="Raise it: 0.2 keeps one of five.",
+        )
+    for name in ("validation_seed", "validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps"):
+        if not split and getattr(options, name) is not None:
+            raise FluxgymError(
+                f"--{name} has no effect: no picture is kept back.", hint="Add --validation_split 0.2, or leave it out."
+            )
+
+
+def _refuse_idle_masks(options: TrainerOptions, data: TrainingData) -> None:
+    """FluxgymError where masks are asked for and there are none, or are there and not asked for."""
+    pictures = data.pictures + data.kept_back
+    if options.masked_loss and not any(picture.masked for picture in pictures):
+        raise FluxgymError(
+            f"--masked_loss has no effect: no subset in {options.dataset_config} has masks.",
+            hint="Write alpha_mask = true (transparency) or conditioning_data_dir = 'FOLDER' (masks) in its subsets.",
+        )
+    if not options.masked_loss and any(picture.mask is not None for picture in pictures):
+        raise FluxgymError(
+            f"{options.dataset_config}: conditioning_data_dir needs --masked_loss.",
+            hint="Add --masked_loss: its pictures then say how much each place counts.",
         )
 
 

@@ -37,7 +37,7 @@ def fill_caches(setup: Setup, *, report: Reporter, stop: StopRequest) -> list[Pr
 
 def _fill_latents(setup: Setup, digests: DigestCache, report: Reporter, stop: StopRequest) -> None:
     report.phase("cache_latents")
-    pictures = setup.data.pictures
+    pictures = setup.data.pictures + setup.data.kept_back
     keys = cache.latent_keys(pictures, vae_digest=_digest(setup.options.ae, digests), digests=digests)
     stale = cache.stale(keys)
     report.say(f"latents of {count(len(keys), 'picture')}: {len(keys) - len(stale)} cached")
@@ -67,7 +67,8 @@ def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: Stop
         )
 
     # Where they are not cached, the encoders that stay loaded encode them for each batch.
-    captions = cache.text_keys(setup.data.pictures, key_of=key_of) if options.cached_text else {}
+    pictures = setup.data.pictures + setup.data.kept_back
+    captions = cache.text_keys(pictures, key_of=key_of) if options.cached_text else {}
     prompts = {_prompt_path(setup, text): key_of(text) for prompt in setup.prompts for text in _texts(prompt)}
     keys = captions | prompts
     stale = cache.stale(keys)

@@ -175,6 +175,7 @@ class _Range:
 _AT_LEAST_ONE = _Range(1, "Give 1 or more.")
 _NOT_NEGATIVE = _Range(0, "Give 0 or more.")
 _SEED = _Range(0, "Give a whole number from 0 to 4294967295.", 2**32 - 1)
+_PART = _Range(0, "Give a share from 0 to 1.", 1)
 _SHARE = _Range(0, "Give a share from 0 to below 1.", math.nextafter(1, 0))
 _RANGES: Mapping[str, _Range] = dict.fromkeys(
     (
@@ -182,7 +183,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "text_encoder_batch_size", "t5xxl_max_token_length", "network_dim", "max_train_steps", "max_train_epochs",
         "gradient_accumulation_steps", "save_every_n_epochs", "save_every_n_steps", "save_last_n_epochs",
         "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "lr_scheduler_num_cycles",
-        "lr_scheduler_timescale",
+        "lr_scheduler_timescale", "validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps",
     ),
     _AT_LEAST_ONE,
 ) | dict.fromkeys(
@@ -191,9 +192,13 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "sample_every_n_steps", "sample_every_n_epochs", "prior_loss_weight", "guidance_scale", "network_alpha",
         "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power", "lr_decay_steps",
         "lr_scheduler_min_lr_ratio", "scale_weight_norms",
+        "caption_dropout_every_n_epochs", "keep_tokens", "token_warmup_min", "token_warmup_step",
+        "text_encoder_lr",
     ),
     _NOT_NEGATIVE,
-) | {"seed": _SEED, "network_dropout": _SHARE}  # fmt: skip
+) | {"seed": _SEED, "network_dropout": _SHARE, "validation_split": _SHARE} | dict.fromkeys(
+    ("caption_dropout_rate", "caption_tag_dropout_rate"), _PART
+)  # fmt: skip
 
 
 def _in_range(flag: Flag, value: float) -> bool:

@@ -24,6 +24,7 @@ from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sampler import Sampler
 from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle, transformer_learning_rate
 from fluxgym_tui.trainer.stopping import StopRequest
+from fluxgym_tui.trainer.validation import Validator
 
 
 def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Path:
@@ -48,12 +49,14 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     facts = _facts(setup, learner, model, started=started)
     writer = CheckpointWriter(setup, learner, facts=facts, report=report)
     sampler = Sampler(setup, model, conditionings=conditionings, texts=texts, report=report, stop=stop)
+    validator = Validator(setup, model, texts, report=report, stop=stop)
     stop.check()
 
     if setup.resumed is None:
         _probe("before", setup, model, texts, report)
         sampler.make_rounds(step=0, learner=learner)
-    _train_steps(setup, learner, writer=writer, sampler=sampler, report=report, stop=stop)
+    rounds = Rounds(writer=writer, sampler=sampler, validator=validator)
+    _train_steps(setup, learner, rounds=rounds, report=report, stop=stop)
     path = writer.save_last()
     sampler.make_rounds(step=setup.counts.total, learner=learner)  # only now: whatever happens, the LoRA is there
     with learner.averaged():
@@ -62,17 +65,34 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     return path
 
 
-def _train_steps(
-    setup: Setup, learner: Learner, *, writer: CheckpointWriter, sampler: Sampler, report: Reporter, stop: StopRequest
-) -> None:
-    """Every optimiser step, with the checkpoints and samples that fall between them; checkpoints come first."""
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """What comes between the steps."""
+
+    writer: CheckpointWriter
+    sampler: Sampler
+    validator: Validator
+
+    def make(self, *, step: int, epoch: int, learner: Learner, last: bool) -> bool:
+        """What falls on `step`: checkpoints first, whatever happens. Samples of the `last` step come after its LoRA.
+
+        Whether there was any that takes the place of training on the screen.
+        """
+        saved = self.writer.save_rounds(step=step, epoch=epoch)
+        self.validator.measure_due(step=step, epoch=epoch, learner=learner)
+        sampled = not last and self.sampler.make_rounds(step=step, learner=learner)
+        return saved or sampled
+
+
+def _train_steps(setup: Setup, learner: Learner, *, rounds: Rounds, report: Reporter, stop: StopRequest) -> None:
+    """Every optimiser step, and what falls between them."""
     total, epochs = setup.counts.total, setup.counts.epochs
     pictures = (batch for update in updates(setup) for batch in update.batches)
     report.phase("train")
     with closing(read_ahead(pictures, workers=setup.options.max_data_loader_n_workers)) as ready:
         for update in updates(setup):
             if stop.asked and update.step > setup.first_step:
-                writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
+                rounds.writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
             stop.check()
             if update.first_of_epoch or update.step == setup.first_step:
                 report.epoch(update.epoch, epochs)
@@ -91,9 +111,8 @@ def _train_steps(
                 ),
                 first=setup.first_step,
             )
-            saved = writer.save_rounds(step=update.step, epoch=update.epoch)
-            sampled = update.step < total and sampler.make_rounds(step=update.step, learner=learner)
-            if (saved or sampled) and update.step < total:
+            last = update.step == total
+            if rounds.make(step=update.step, epoch=update.epoch, learner=learner, last=last) and not last:
                 report.phase("train")
 
 
@@ -130,6 +149,8 @@ def _announce(setup: Setup, report: Reporter) -> None:
     counts = setup.counts
     report.say(f"seed {setup.seed}, {setup.device.type}, mixed precision {setup.options.mixed_precision}")
     report.say(f"num train images * repeats: {sum(picture.repeats for picture in setup.data.pictures)}")
+    if setup.data.kept_back:
+        report.say(f"num validation images: {len(setup.data.kept_back)}")
     report.say(f"num batches per epoch: {counts.batches_per_epoch}")
     report.say(f"num epochs: {counts.epochs}")
     report.say(f"gradient accumulation steps: {setup.options.gradient_accumulation_steps}")
@@ -172,6 +193,7 @@ def _facts(setup: Setup, learner: Learner, model: Flux, *, started: float) -> Tr
         network_args=setup.network_args,
         optimizer=learner.optimizer,
         guidance_embed=model.geometry.guidance_embed,
+        validation_images=len(setup.data.kept_back),
         datasets=dataset_facts(setup.data.sets),
     )
 

@@ -26,18 +26,18 @@ _OPTIONS = (
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
     "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength",
+    "validation_seed", "validation_split", "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps",
     "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
 )  # fmt: skip
 
 # What this trainer never does, in the words of one that could.
 _NEVER: dict[str, object] = {
-    "num_validation_images": 0, "full_fp16": False, "v2": False,
+    "full_fp16": False, "v2": False,
     "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False, "noise_offset": None,
     "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
     "zero_terminal_snr": False, "face_crop_aug_range": None, "min_snr_gamma": None,
     "debiased_estimation": False, "noise_offset_random_strength": False,
-    "fp8_base": False, "fp8_base_unet": False, "validation_seed": None, "validation_split": 0.0,
-    "max_validation_steps": None, "validate_every_n_epochs": None, "validate_every_n_steps": None,
+    "fp8_base": False, "fp8_base_unet": False,
     "resize_interpolation": None,
 }  # fmt: skip
 
@@ -89,6 +89,7 @@ class TrainingFacts:
     network_args: Mapping[str, str]
     optimizer: Optimizer
     guidance_embed: bool
+    validation_images: int
     datasets: Sequence[DatasetFacts]
 
 
@@ -104,6 +105,7 @@ def training_metadata(options: TrainerOptions, facts: TrainingFacts) -> dict[str
         "training_started_at": facts.started_at,
         "output_name": options.output_name,
         "num_train_images": sum(dataset.count(is_reg=False) for dataset in facts.datasets),
+        "num_validation_images": facts.validation_images,
         "num_reg_images": sum(dataset.count(is_reg=True) for dataset in facts.datasets),
         "num_batches_per_epoch": facts.batches_per_epoch,
         "num_epochs": facts.epochs,

@@ -35,6 +35,12 @@ class TrainerOptions:
     t5xxl_max_token_length: int | None
     apply_t5_attn_mask: bool
     alpha_mask: bool
+    masked_loss: bool
+    validation_split: float
+    validation_seed: int | None
+    validate_every_n_steps: int | None
+    validate_every_n_epochs: int | None
+    max_validation_steps: int | None
     shuffle_caption: bool
     caption_separator: str
     keep_tokens: int

@@ -28,7 +28,9 @@ def probe_loss(model: Flux, pictures: Sequence[Picture], *, settings: FlowSettin
     generator = torch.Generator().manual_seed(_SEED)
     losses = []
     for picture in pictures:
-        batch = PictureBatch(pictures=(picture,), captions=(picture.caption,), cached_text=texts.encoders is None)
+        batch = PictureBatch(
+            pictures=(picture,), captions=(picture.settled_caption,), cached_text=texts.encoders is None
+        )
         repeated = _repeated(texts.complete(read_batch(batch)), len(SIGMAS))
         noise = torch.randn(repeated.latents[:1].shape, generator=generator)
         losses.append(

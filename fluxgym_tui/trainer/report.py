@@ -109,6 +109,14 @@ class Reporter:
         self.event(events.ProbeEvent(time=time.time(), when=when, loss=loss, step=step, pictures=pictures))
         self.say(f"probe loss {when} training: {loss:.4f} ({pictures} pictures at fixed noise)")
 
+    def validation(self, *, loss: float, avg_loss: float, step: int, epoch: int, pictures: int) -> None:
+        """The loss of the pictures that were kept back."""
+        now = time.time()
+        self.event(
+            events.ValidationEvent(time=now, step=step, epoch=epoch, loss=loss, avg_loss=avg_loss, pictures=pictures)
+        )
+        self.say(f"validation loss after step {step}: {loss:.4f} ({pictures} pictures, training {avg_loss:.4f})")
+
     def warning(self, code: str, title: str, *, detail: str | None = None, fix: str | None = None) -> None:
         """Something to know that does not stop the training."""
         self.event(events.WarningEvent(time=time.time(), code=code, title=title, detail=detail, fix=fix))

@@ -133,6 +133,7 @@ def metadata(tmp_path: Path, *more: str, output_name: str = "lbtk-lora", guidanc
     )
     options = options_for(tmp_path / "dataset.toml", "--output_name", output_name, *more, models=tmp_path)
     facts = TrainingFacts(
+        validation_images=0,
         session_id=7,
         started_at=1795383774.5,
         batches_per_epoch=6,

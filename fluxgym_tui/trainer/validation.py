@@ -1,0 +1,80 @@
+"""The loss of pictures that are kept back, at the same noise every time: whether a LoRA learns or only remembers."""
+
+import math
+
+import torch
+
+from fluxgym_tui.trainer.cache import read_batch
+from fluxgym_tui.trainer.conditioning import TextSource
+from fluxgym_tui.trainer.data import PictureBatch
+from fluxgym_tui.trainer.flow import disturb, draw_sigmas, flow_losses
+from fluxgym_tui.trainer.flux import Flux
+from fluxgym_tui.trainer.learner import Learner
+from fluxgym_tui.trainer.report import Reporter
+from fluxgym_tui.trainer.setup import Setup
+from fluxgym_tui.trainer.stopping import StopRequest
+
+DRAWS = 4  # of noise and sigma for each batch, as sd-scripts has it
+
+
+class Validator:
+    """Measures at the times that sd-scripts would."""
+
+    def __init__(self, setup: Setup, model: Flux, texts: TextSource, *, report: Reporter, stop: StopRequest) -> None:
+        self._setup = setup
+        self._model = model
+        self._texts = texts
+        self._report = report
+        self._stop = stop
+        self._batches = setup.data.validation_batches()[: setup.options.max_validation_steps]
+        seed = setup.options.validation_seed
+        self._seed = setup.seed if seed is None else seed
+
+    def measure_due(self, *, step: int, epoch: int, learner: Learner) -> float | None:
+        """The mean loss, where it is due after `step` of `epoch`; None elsewhere, and where a stop is asked for."""
+        if not self._batches or not self._due(step, epoch):
+            return None
+        with torch.no_grad(), learner.averaged():
+            loss = self._measure()
+        if loss is not None:
+            self._report.validation(
+                loss=loss,
+                avg_loss=math.fsum(learner.losses) / len(learner.losses),
+                step=step,
+                epoch=epoch,
+                pictures=sum(len(batch) for batch in self._batches),
+            )
+        return loss
+
+    def _due(self, step: int, epoch: int) -> bool:
+        options, counts = self._setup.options, self._setup.counts
+        if options.validate_every_n_steps is not None and step % options.validate_every_n_steps == 0:
+            return True
+        ends = step == counts.total or step == epoch * counts.steps_per_epoch
+        return ends and epoch % (options.validate_every_n_epochs or 1) == 0
+
+    def _measure(self) -> float | None:
+        # A generator of its own: what is measured does not change what is trained.
+        generator, flow = torch.Generator().manual_seed(self._seed), self._setup.flow
+        losses = []
+        for pictures in self._batches:
+            named = PictureBatch(
+                pictures=pictures,
+                captions=tuple(picture.settled_caption for picture in pictures),
+                cached_text=self._setup.options.cached_text,
+            )
+            batch = self._texts.complete(read_batch(named))
+            B, _, h, w = batch.latents.shape
+            device = batch.latents.device
+            for _ in range(DRAWS):
+                if self._stop.asked:
+                    return None
+                noise = torch.randn(batch.latents.shape, generator=generator).to(device)
+                tokens = h // 2 * (w // 2)
+                sigmas = draw_sigmas(B, settings=flow, tokens=tokens, generator=generator, device=device)
+                mixed = disturb(noise, settings=flow, generator=generator)
+                loss = flow_losses(
+                    self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow, mixed_noise=mixed
+                )
+                losses.append(float(loss.mean()))
+        return math.fsum(losses) / len(losses)
