@@ -89,6 +89,8 @@ def describe(header: Header) -> ModelFile:
         facts = _lora_facts(tensors, header.metadata)
     elif kind in ("flux", "chroma"):
         facts = _flux_facts(tensors)
+    elif kind in ("t5", "clip"):
+        facts = {"fp8_scaled": any(name.endswith(_FP8_SCALES) for name in tensors)}
     return ModelFile(
         kind=kind,
         title=title,

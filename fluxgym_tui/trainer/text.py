@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.trainer.t5 import count_layers, load_t5
 
 CLIP_TOKENS = 77
 CLIP_HEAD_DIM = 64
@@ -21,7 +22,6 @@ CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 T5_TOKENIZER = "google/t5-v1_1-xxl"
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "spiece.model")  # one of them is in every tokenizer's folder
 CLIP_HINT = "Use clip_l.safetensors of comfyanonymous/flux_text_encoders."
-T5_HINT = "Use t5xxl_fp16.safetensors of comfyanonymous/flux_text_encoders."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +113,16 @@ def load_text_encoders(
     tokenizer_cache_dir: Path | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    t5_elsewhere: bool = False,
 ) -> TextEncoders:
     """Both encoders, frozen, from kohya-style single files; tokenizers from `tokenizer_cache_dir`, else from the hub.
 
+    `t5_elsewhere`: T5's layers lie in the CPU's memory and come to `device` one by one, as `load_t5` has it.
     A tokenizer that is not in `tokenizer_cache_dir` yet is put there. FluxgymError on files that are missing or of
     another kind, and where a tokenizer is neither on disk nor to be had.
     """
     clip = load_clip_encoder(Path(clip_l), tokenizer_cache_dir=tokenizer_cache_dir, dtype=dtype, device=device)
-    t5 = _load_t5(Path(t5xxl), dtype=dtype, device=device)
+    t5 = load_t5(Path(t5xxl), dtype=dtype, device=torch.device(device), elsewhere=t5_elsewhere)
     t5_tokenizer = _load_tokenizer("T5TokenizerFast", T5_TOKENIZER, tokenizer_cache_dir)
     _check_vocabulary(t5_tokenizer, t5, path=Path(t5xxl))
     return TextEncoders(
@@ -150,7 +152,7 @@ def build_clip(tensors: Mapping[str, Tensor], *, num_attention_heads: int | None
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=tensors["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
-        num_hidden_layers=_count(tensors, "text_model.encoder.layers.{}.layer_norm1.weight"),
+        num_hidden_layers=count_layers(tensors, "text_model.encoder.layers.{}.layer_norm1.weight"),
         num_attention_heads=num_attention_heads or max(1, width // CLIP_HEAD_DIM),
         max_position_embeddings=tensors["text_model.embeddings.position_embedding.weight"].shape[0],
         # OpenAI's CLIP-L has quick_gelu; sd-scripts runs FLUX's with gelu, about 1% apart, and LoRAs are trained so
@@ -163,40 +165,6 @@ def build_clip(tensors: Mapping[str, Tensor], *, num_attention_heads: int | None
     )
     with torch.device("meta"):
         return CLIPTextModel(config)
-
-
-def build_t5(tensors: Mapping[str, Tensor]) -> nn.Module:
-    """An empty T5 v1.1 encoder, on the meta device, of the sizes that `tensors` show; KeyError where one is missing."""
-    from transformers import T5Config, T5EncoderModel  # takes seconds: only where captions are encoded
-
-    first = "encoder.block.0.layer.0.SelfAttention"
-    buckets, heads = tensors[f"{first}.relative_attention_bias.weight"].shape
-    inner, width = tensors[f"{first}.q.weight"].shape
-    config = T5Config(
-        vocab_size=tensors["shared.weight"].shape[0],
-        d_model=width,
-        d_kv=inner // heads,
-        d_ff=tensors["encoder.block.0.layer.1.DenseReluDense.wi_0.weight"].shape[0],
-        num_layers=_count(tensors, "encoder.block.{}.layer.0.layer_norm.weight"),
-        num_heads=heads,
-        relative_attention_num_buckets=buckets,
-        feed_forward_proj="gated-gelu",
-        is_encoder_decoder=False,
-        use_cache=False,
-        dropout_rate=0.0,
-    )
-    with torch.device("meta"):
-        return T5EncoderModel(config)
-
-
-def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """How many layers there are, numbered from 0 in `pattern`."""
-    layers = 0
-    while pattern.format(layers) in tensors:
-        layers += 1
-    if not layers:
-        raise KeyError(pattern.format(0))
-    return layers
 
 
 def _load_clip(path: Path, *, dtype: torch.dtype, device: torch.device | str) -> tuple[nn.Module, int | None]:
@@ -217,20 +185,6 @@ def _load_clip(path: Path, *, dtype: torch.dtype, device: torch.device | str) ->
     return model, facts.get("eos_token_id")
 
 
-def _load_t5(path: Path, *, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
-    tensors = _read(path, kind="T5 text encoder", hint=T5_HINT)
-    # files hold the embedding under one of two names, or both
-    shared = tensors.get("shared.weight", tensors.get("encoder.embed_tokens.weight"))
-    if shared is not None:
-        tensors |= {"shared.weight": shared, "encoder.embed_tokens.weight": shared}
-    try:
-        model = build_t5(tensors)
-    except KeyError as error:
-        raise FluxgymError(f"{path} is not a T5 v1.1 encoder: no tensor {error}.", hint=T5_HINT) from error
-    _fill(model, tensors, path=path, dtype=dtype, device=device, hint=T5_HINT)
-    return model
-
-
 def _fill(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -244,10 +198,7 @@ def _fill(
     expected = model.state_dict().keys()
     if missing := sorted(expected - tensors.keys()):
         raise FluxgymError(f"{path} is not whole: {len(missing)} tensors are missing, {missing[0]} first.", hint=hint)
-    placed: dict[int, Tensor] = {}  # an embedding under two names stays one
-    state = {
-        key: placed.setdefault(id(tensors[key]), tensors[key].to(device).to(dtype).contiguous()) for key in expected
-    }
+    state = {key: tensors[key].to(device).to(dtype).contiguous() for key in expected}
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:

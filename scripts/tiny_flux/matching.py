@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fluxgym_tui.trainer.autoencoder import Autoencoder
 from fluxgym_tui.trainer.flow import FlowBatch, FlowSettings, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux, FluxGeometry
-from fluxgym_tui.trainer.text import TextEncoders, build_clip, build_t5
+from fluxgym_tui.trainer.t5 import build_t5
+from fluxgym_tui.trainer.text import TextEncoders, build_clip
 from tiny_flux.autoencoding import to_tensor
 from tiny_flux.drawings import SIZES_PX, draw
 
