@@ -11,8 +11,19 @@ from fluxgym_tui.backends.kohya.checkout import find_checkout
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity, blocking
 from fluxgym_tui.base.text import one_line
-from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec
-from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, find_model, load_models, local_files
+from fluxgym_tui.checks.by_hand import HandWork, hand_findings, read_hand
+from fluxgym_tui.checks.run_files import image_dirs, run_files, run_places
+from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec, stage_sources
+from fluxgym_tui.config.by_hand import HandEdits
+from fluxgym_tui.config.models import (
+    MissingFile,
+    ModelEntry,
+    ModelFiles,
+    expected_files,
+    find_model,
+    load_models,
+    local_files,
+)
 from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
@@ -20,7 +31,6 @@ from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.scanned import ScanResult
-from fluxgym_tui.dataset.staging import staging_folder
 from fluxgym_tui.hub.auth import token_source
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
@@ -31,7 +41,8 @@ from fluxgym_tui.machine.sessions import detachment
 class Preflight:
     """A spec made ready: `spec` with every `auto` resolved, its plan, model and flags, and what speaks against it.
 
-    `files` is None where files of the base model are missing; `findings` begin with the errors.
+    `files` is None where files of the base model are missing; `findings` begin with the errors. `flags` are the spec's;
+    `hand` is what files edited by hand make of it, None where there are none.
     """
 
     spec: TrainSpec
@@ -41,6 +52,12 @@ class Preflight:
     flags: Mapping[str, FlagValue]
     plan: SpecPlan
     findings: tuple[Finding, ...]
+    hand: HandWork | None = None
+
+    @property
+    def trained_flags(self) -> Mapping[str, FlagValue]:
+        """What the trainer gets: `flags`, or what stands in a train.sh edited by hand."""
+        return self.flags if self.hand is None or self.hand.job is None else self.hand.job.flags
 
     @property
     def errors(self) -> list[Finding]:
@@ -97,10 +114,12 @@ def preflight(
     workspace: Workspace,
     sd_scripts: Path | None = None,
     scanned: Mapping[Path, ScanResult] | None = None,
+    by_hand: HandEdits | None = None,
 ) -> Preflight:
     """Scan, plan and check `spec`. Starts and writes nothing. `sd_scripts` as in `resolve`.
 
-    `scanned` has folders that were read just before, and need not be read again.
+    `scanned` has folders that were read just before, and need not be read again. `by_hand` are the spec's files that
+    were edited by hand: what they say is planned and checked in place of what the spec says.
 
     Raises:
         FluxgymError: a question has no answer at all: no such model, no such folder.
@@ -108,17 +127,50 @@ def preflight(
     resolved, backend, model = resolve(spec, workspace=workspace, sd_scripts=sd_scripts)
     vram = resolved.training.vram
     flags = effective_flags(resolved, backend=backend.name, vram=vram, model=model)
-    found = local_files(model, workspace=workspace.root, small_t5=wants_small_t5(vram, backend=backend.name))
+    small_t5 = wants_small_t5(vram, backend=backend.name)
+    found = local_files(model, workspace=workspace.root, small_t5=small_t5)
     files = found if isinstance(found, ModelFiles) else None
-    plan = plan_spec(resolved, flags=flags, transformer=files.transformer if files else None, scanned=scanned)
-    findings = [*_backend_findings(backend), *_model_findings(model, found), *plan.plan.findings]
-    if files is not None:
+    findings = _backend_findings(backend)
+    hand, places = None, None
+    sources = stage_sources(resolved)
+    try:
+        places = run_places(resolved.output_name, sources=sources, workspace=workspace)
+    except FluxgymError as error:
+        findings.append(Finding(code="holds_workspace", severity=Severity.ERROR, title=error.message, fix=error.hint))
+    if by_hand and places is not None:
+        hand = read_hand(by_hand, backend=backend, places=places)
+    edited = None if hand is None else hand.job
+    if edited is not None:
+        files = edited.models
+    else:
+        findings += _model_findings(model, found)
+    trained = flags if edited is None else edited.flags
+    plan = plan_spec(
+        resolved,
+        flags=trained,
+        transformer=files.transformer if files else None,
+        scanned=scanned,
+        datasets=None if hand is None else hand.datasets,
+        image_dirs=[] if places is None else image_dirs(sources, staged=places.staged),
+    )
+    findings += plan.plan.findings
+    if edited is not None:
+        findings += backend.check(edited)
+    elif files is not None:
         findings += backend.check(
             job_named(resolved.output_name, resolved, flags=flags, files=files, workspace=workspace)
         )
+    if hand is not None and places is not None:
+        own = (
+            found
+            if isinstance(found, ModelFiles)
+            else expected_files(model, workspace=workspace.root, small_t5=small_t5)
+        )
+        job = job_named(resolved.output_name, resolved, flags=flags, files=own, workspace=workspace)
+        generated = run_files(job, spec=resolved, plan=plan, backend=backend, staged=places.staged)
+        findings += hand_findings(hand, places=places, generated=generated)
     if backend.name == "kohya":
-        findings += _last_sample_findings(flags, plan)
-    findings += _staging_findings(resolved, plan=plan, workspace=workspace)
+        findings += _last_sample_findings(trained, plan)
     findings += _after_findings(resolved)
     findings += _login_findings()
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
@@ -130,6 +182,7 @@ def preflight(
         flags=flags,
         plan=plan,
         findings=tuple(findings),
+        hand=hand,
     )
 
 
@@ -165,17 +218,6 @@ def _last_sample_findings(flags: Mapping[str, FlagValue], plan: SpecPlan) -> lis
                     fix="Take another interval: a crash while sampling there loses all since the last save.",
                 )
             ]
-    return []
-
-
-def _staging_findings(spec: TrainSpec, *, plan: SpecPlan, workspace: Workspace) -> list[Finding]:
-    """An error where the copies that are trained would lie among the pictures themselves."""
-    try:
-        staging_folder(
-            workspace.root / "datasets", spec.output_name, sources=[source.folder for source in plan.sources]
-        )
-    except FluxgymError as error:
-        return [Finding(code="holds_workspace", severity=Severity.ERROR, title=error.message, fix=error.hint)]
     return []
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from fluxgym_tui.base.findings import Finding
 from fluxgym_tui.base.safetensors import read_header
+from fluxgym_tui.checks.toml_plan import kohya_pictures
+from fluxgym_tui.config.dataset_toml import DatasetConfig
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.dataset.advice import staging_advice
@@ -16,6 +18,7 @@ from fluxgym_tui.dataset.staged_names import staged_stems
 from fluxgym_tui.dataset.staging import StageSource
 from fluxgym_tui.plan.buckets import BucketSettings
 from fluxgym_tui.plan.from_spec import bucket_settings
+from fluxgym_tui.plan.from_toml import toml_settings
 from fluxgym_tui.plan.parts import PlanDataset, PlanImage, PlanSubset
 from fluxgym_tui.plan.planning import TrainPlan, make_plan
 from fluxgym_tui.plan.sizes import FluxShape, lora_file_bytes
@@ -62,11 +65,14 @@ def plan_spec(
     flags: Mapping[str, FlagValue],
     transformer: Path | None = None,
     scanned: Mapping[Path, ScanResult] | None = None,
+    datasets: Sequence[DatasetConfig] | None = None,
+    image_dirs: Sequence[Path] = (),
 ) -> SpecPlan:
     """Scan the folders of `spec` and plan its training.
 
     `flags` are its effective flags; `transformer` is the base model's file, from whose widths the size of the LoRA
-    follows (FLUX.1's where it is not here). A folder in `scanned` is taken as it was found then.
+    follows (FLUX.1's where it is not here). A folder in `scanned` is taken as it was found then. With `datasets`, of a
+    dataset.toml edited by hand, these are planned: `image_dirs` are the folders that the spec's are staged in.
 
     Raises:
         FluxgymError: a folder cannot be listed.
@@ -91,16 +97,21 @@ def plan_spec(
             resize=dataset.resize,
             downscale_only=dataset.downscale_only,
         )
-    subsets = tuple(
-        PlanSubset(
-            images=_plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only),
-            num_repeats=source.num_repeats,
-            is_reg=source.is_reg,
-        )
+    images = [
+        _plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only)
         for source, result in zip(sources, scans, strict=True)
-    )
+    ]
+    if datasets is None:
+        found = [*mended, *found]
+        subsets = tuple(
+            PlanSubset(images=pictures, num_repeats=source.num_repeats, is_reg=source.is_reg)
+            for source, pictures in zip(sources, images, strict=True)
+        )
+        planned = [PlanDataset(settings=settings, batch_size=dataset.batch_size, subsets=subsets)]
+    else:
+        planned = _datasets_by_hand(datasets, dict(zip(image_dirs, images, strict=True)), found)
     plan = make_plan(
-        [PlanDataset(settings=settings, batch_size=dataset.batch_size, subsets=subsets)],
+        planned,
         max_train_epochs=_whole(flags, "max_train_epochs"),
         max_train_steps=_whole(flags, "max_train_steps"),
         gradient_accumulation_steps=_whole(flags, "gradient_accumulation_steps") or 1,
@@ -117,7 +128,7 @@ def plan_spec(
             train_clip_l=spec.training.train_clip_l,
             value_bytes=_value_bytes(flags),
         ),
-        findings=[*mended, *found],
+        findings=found,
     )
     plan = replace(plan, findings=tuple(_with_what_is_there(finding, sources, scans) for finding in plan.findings))
     return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan)
@@ -161,6 +172,27 @@ def _plan_images(
         PlanImage(str(image.path), *staged_size(image, resize=resize, downscale_only=downscale_only))
         for image in ordered
     )
+
+
+def _datasets_by_hand(
+    datasets: Sequence[DatasetConfig], staged: Mapping[Path, tuple[PlanImage, ...]], findings: list[Finding]
+) -> list[PlanDataset]:
+    """The datasets of an edited dataset.toml: ours as they will be staged, others as sd-scripts lists them."""
+    planned = []
+    for dataset in datasets:
+        findings += dataset.findings
+        subsets = tuple(
+            PlanSubset(
+                images=staged[subset.image_dir]
+                if subset.image_dir in staged
+                else tuple(kohya_pictures(subset.image_dir, findings)),
+                num_repeats=subset.num_repeats,
+                is_reg=subset.is_reg,
+            )
+            for subset in dataset.subsets
+        )
+        planned.append(PlanDataset(settings=toml_settings(dataset), batch_size=dataset.batch_size, subsets=subsets))
+    return planned
 
 
 def _value_bytes(flags: Mapping[str, FlagValue]) -> int:

@@ -34,7 +34,7 @@ def plan_of_dataset_toml(
     listed: dict[Path, list[PlanImage]] = {}
     findings: list[Finding] = []
     for folder in sorted(folders):
-        listed[folder] = _pictures(folder, findings)
+        listed[folder] = kohya_pictures(folder, findings)
     return plan_from_toml(
         datasets,
         lambda folder: listed[folder],
@@ -46,7 +46,7 @@ def plan_of_dataset_toml(
     )
 
 
-def _pictures(folder: Path, findings: list[Finding]) -> list[PlanImage]:
+def kohya_pictures(folder: Path, findings: list[Finding]) -> list[PlanImage]:
     """The pictures right in `folder`, with stored sizes; what sd-scripts would stop at goes to `findings`."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.name.endswith(_EXTENSIONS) and path.name[0] != ".")

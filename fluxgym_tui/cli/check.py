@@ -7,7 +7,7 @@ from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.cli.findings import finding_lines, summary_line
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, hand_edits_of, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
 
 
@@ -26,7 +26,9 @@ def configure(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print what speaks against the training."""
-    ready = preflight(spec_of(args), workspace=workspace_of(args), sd_scripts=args.sd_scripts)
+    ready = preflight(
+        spec_of(args), workspace=workspace_of(args), sd_scripts=args.sd_scripts, by_hand=hand_edits_of(args)
+    )
     if args.json:
         out.json(
             {

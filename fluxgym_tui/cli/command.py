@@ -9,9 +9,9 @@ from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.cli import diagnostics
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, hand_edits_of, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
-from fluxgym_tui.runs.launch import next_job
+from fluxgym_tui.runs.launch import next_command
 
 
 def configure(parser: CommandParser) -> None:
@@ -31,8 +31,8 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the command."""
     workspace = workspace_of(args)
-    ready = preflight(spec_of(args), workspace=workspace, sd_scripts=args.sd_scripts)
-    command = ready.backend.would_run(next_job(ready, workspace=workspace))
+    ready = preflight(spec_of(args), workspace=workspace, sd_scripts=args.sd_scripts, by_hand=hand_edits_of(args))
+    command = next_command(ready, workspace=workspace)
     if args.json:
         out.json({"argv": list(command.argv), "env": command.env, "cwd": str(command.cwd)})
     else:

@@ -15,6 +15,7 @@ from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.watch import exit_code, files_made, watch
 from fluxgym_tui.cli.workspaces import workspace_option
+from fluxgym_tui.config.by_hand import HandEdits
 from fluxgym_tui.config.smaller import smaller_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec, load_spec
@@ -63,10 +64,18 @@ def start(
     workspace: Workspace,
     *,
     sd_scripts: Path | None = None,
+    by_hand: HandEdits | None = None,
     started: Callable[[RunDirectory], None] | None = None,
 ) -> RunDirectory:
     """Start the run of `spec`, telling on stderr what is done. Arguments and errors as `launch` has them."""
-    run = launch(spec, workspace=workspace, narrate=diagnostics.narrate, sd_scripts=sd_scripts, started=started)
+    run = launch(
+        spec,
+        workspace=workspace,
+        narrate=diagnostics.narrate,
+        sd_scripts=sd_scripts,
+        by_hand=by_hand,
+        started=started,
+    )
     for line in finding_lines(_warnings(run)):
         diagnostics.narrate(line)
     diagnostics.narrate(f"run {run.name} in {run.output_dir}")

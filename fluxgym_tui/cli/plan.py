@@ -2,14 +2,17 @@
 
 import argparse
 import re
+from dataclasses import replace
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.checks.by_hand import HAND_CODES
+from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.checks.spec_plan import plan_spec
 from fluxgym_tui.checks.toml_plan import plan_of_dataset_toml
 from fluxgym_tui.cli.findings import finding_lines
 from fluxgym_tui.cli.output import Column, Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace, whole_number
-from fluxgym_tui.cli.specs import add_spec_source, given_options, spec_of
+from fluxgym_tui.cli.specs import add_spec_source, given_options, hand_edits_of, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.config.models import ModelFiles, find_model, load_models, local_files
 from fluxgym_tui.config.settings_flags import effective_flags
@@ -63,7 +66,11 @@ def _spec_plan(args: argparse.Namespace) -> TrainPlan:
             raise FluxgymError(
                 f"{name} is for a dataset.toml; {args.source} is none", hint="See: fluxgym-tui plan --help"
             )
-    spec = spec_of(args)
+    spec, edits = spec_of(args), hand_edits_of(args)
+    if edits:
+        ready = preflight(spec, workspace=workspace_of(args), by_hand=edits)
+        told = [finding for finding in ready.findings if finding.code in HAND_CODES]
+        return replace(ready.plan.plan, findings=(*told, *ready.plan.plan.findings))
     root = workspace_of(args).root
     files = local_files(find_model(spec.base_model, load_models(workspace=root)), workspace=root)
     # Lengths, saves and samples are the same for every backend and every recipe.

@@ -6,6 +6,7 @@ from typing import Any
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.cli.parser import CommandParser
+from fluxgym_tui.config.by_hand import HandEdits, hand_edits
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec, change_spec, load_spec
 from fluxgym_tui.config.values import Plain
@@ -142,6 +143,15 @@ def spec_of(args: argparse.Namespace) -> TrainSpec:
             )
         spec = load_spec(source)
     return change_spec(spec, changes) if changes else spec
+
+
+def hand_edits_of(args: argparse.Namespace) -> HandEdits:
+    """The files edited by hand that lie beside SPEC; of a folder of pictures there are none.
+
+    Raises:
+        FluxgymError: one is there and cannot be read.
+    """
+    return HandEdits() if args.source.is_dir() else hand_edits(args.source)
 
 
 def _resolution(text: str) -> list[Plain]:

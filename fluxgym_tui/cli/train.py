@@ -6,7 +6,7 @@ from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.cli.launching import Watching, leave_or_watch, start
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
-from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, spec_of
+from fluxgym_tui.cli.specs import add_sd_scripts, add_spec_source, hand_edits_of, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
 
 
@@ -29,6 +29,12 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Start the run and, unless detached, follow it to its end."""
     with Watching(args, out) as watching:
-        run = start(spec_of(args), workspace_of(args), sd_scripts=args.sd_scripts, started=watching.of)
+        run = start(
+            spec_of(args),
+            workspace_of(args),
+            sd_scripts=args.sd_scripts,
+            by_hand=hand_edits_of(args),
+            started=watching.of,
+        )
         return leave_or_watch(run, out, args)
     return ExitCode.INTERRUPTED

@@ -10,17 +10,18 @@ from fluxgym_tui.backends.script import script_text
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
 from fluxgym_tui.base.text import count
+from fluxgym_tui.checks.by_hand import trainer_command
 from fluxgym_tui.checks.preflight import Preflight, job_named, preflight
+from fluxgym_tui.checks.run_files import dataset_config, prepare_command, run_files, run_places
 from fluxgym_tui.checks.spec_plan import error_summary
-from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig, dump_dataset_toml
-from fluxgym_tui.config.models import expected_files
+from fluxgym_tui.config.by_hand import TRAIN_SH, HandEdits, RunPlaces, keep_edit
+from fluxgym_tui.config.dataset_toml import dump_dataset_toml
+from fluxgym_tui.config.models import ModelFiles, expected_files, local_files
 from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.settings_flags import resolve_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
-from fluxgym_tui.dataset.staged_names import folder_names
-from fluxgym_tui.dataset.staging import staging_folder
 from fluxgym_tui.hub.library import HubError
 from fluxgym_tui.hub.publish import writer
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
@@ -40,11 +41,13 @@ def launch(
     workspace: Workspace,
     narrate: Narrator | None = None,
     sd_scripts: Path | None = None,
+    by_hand: HandEdits | None = None,
     started: Callable[[RunDirectory], None] | None = None,
 ) -> RunDirectory:
     """Check `spec`, make its run under `workspace`, and start it detached; `narrate` gets lines for people.
 
-    `sd_scripts` is the checkout to use with backend kohya; else it is looked for. `started` gets the run as soon as it
+    `sd_scripts` is the checkout to use with backend kohya; else it is looked for. `by_hand` are the spec's files that
+    were edited by hand: the run has them in place of what the spec says. `started` gets the run as soon as it
     goes on without us; only then may a KeyboardInterrupt leave it behind.
 
     Raises:
@@ -52,7 +55,7 @@ def launch(
         KeyboardInterrupt: Ctrl+C; where `started` was not called, no run is there.
     """
     tell = narrate or (lambda _: None)
-    ready = preflight(spec, workspace=workspace, sd_scripts=sd_scripts)
+    ready = preflight(spec, workspace=workspace, sd_scripts=sd_scripts, by_hand=by_hand)
     if ready.errors:
         missing = any(finding.code == "backend_missing" for finding in ready.errors)
         raise FluxgymError(
@@ -85,10 +88,10 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         FluxgymError: a file cannot be written, or the backend does not take the flags.
     """
     spec = ready.spec
-    sources = [source.folder for source in ready.plan.sources]
-    target = staging_folder(workspace.datasets, run.name, sources=sources)
+    places = run_places(run.name, sources=ready.plan.sources, workspace=workspace)
+    target = places.staged
     try:
-        train = _write_train_files(run, ready, target)
+        train = _write_train_files(run, ready, places)
         write_job(
             run,
             StagingJob(
@@ -101,7 +104,7 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         )
         prepare = ChildCommand(
             phase="prepare",
-            argv=(sys.executable, "-P", "-m", "fluxgym_tui.runs.prepare", str(run.output_dir)),
+            argv=prepare_command(run.output_dir),
             cwd=run.output_dir,
         )
         trainer = ChildCommand(
@@ -109,6 +112,7 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         )
         children = (prepare, trainer, *after_children(run, publish=spec.after.publish))
         write_script(run, list(children))
+        _write_hand_edits(run, ready, places)
         write_json(run.manifest, {**read_json(run.manifest), **_facts(ready, target)})
         write_readme(run)
         write_plan(run, CommandPlan(children=children, lora=f"{run.name}.safetensors"))
@@ -141,80 +145,97 @@ def _need_writer(tell: Narrator) -> None:
         tell(f"warning: whether this run can be published is not known: {error.message}")
 
 
-def preview_files(ready: Preflight, *, workspace: Workspace) -> dict[str, str]:
-    """The texts of `train.sh` and `dataset.toml` of the next run, as `launch` would write them.
+def preview_files(ready: Preflight, *, workspace: Workspace) -> tuple[dict[str, str], RunPlaces]:
+    """The texts of `train.sh` and `dataset.toml` of the next run as the parameters have them, and that run's places.
 
     Model files that are not here yet are named by where they belong. Writes nothing.
     """
     job = next_job(ready, workspace=workspace)
-    train = ready.backend.would_run(job)
-    prepare = (sys.executable, "-P", "-m", "fluxgym_tui.runs.prepare", str(job.output_dir))
-    sources = [source.folder for source in ready.plan.sources]
-    target = staging_folder(workspace.root / "datasets", job.output_name, sources=sources)
-    return {
-        "train.sh": script_text([(prepare, {}, job.output_dir), (train.argv, train.env, train.cwd)]),
-        "dataset.toml": dump_dataset_toml([_dataset(ready, target)]),
-    }
+    places = run_places(job.output_name, sources=ready.plan.sources, workspace=workspace)
+    return run_files(job, spec=ready.spec, plan=ready.plan, backend=ready.backend, staged=places.staged), places
+
+
+def next_command(ready: Preflight, *, workspace: Workspace) -> TrainCommand:
+    """The command that `launch` would start the trainer with now, whether or not all that it needs is here.
+
+    Raises:
+        FluxgymError: a train.sh edited by hand has none.
+    """
+    job = next_job(ready, workspace=workspace)
+    command = ready.backend.would_run(job)
+    if ready.hand is None or ready.hand.edits.train_sh is None:
+        return command
+    return _command_by_hand(
+        ready, command, run_places(job.output_name, sources=ready.plan.sources, workspace=workspace)
+    )
 
 
 def next_job(ready: Preflight, *, workspace: Workspace) -> TrainJob:
-    """The training as the backend would get it from `launch` now: under the next free name.
+    """The training of the spec as the backend would get it from `launch` now: under the next free name.
 
     Model files that are not here yet are named by where they belong.
     """
     small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
-    files = ready.files or expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
+    found = local_files(ready.model, workspace=workspace.root, small_t5=small_t5)
+    if not isinstance(found, ModelFiles):
+        found = expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
     name = next_name(workspace.root / "outputs", ready.spec.output_name)
-    return job_named(name, ready.spec, flags=ready.flags, files=files, workspace=workspace)
+    return job_named(name, ready.spec, flags=ready.flags, files=found, workspace=workspace)
 
 
-def _write_train_files(run: RunDirectory, ready: Preflight, target: Path) -> TrainCommand:
+def _write_train_files(run: RunDirectory, ready: Preflight, places: RunPlaces) -> TrainCommand:
     """spec.yaml, dataset.toml and sample_prompts.txt, and the command that trains from them."""
     spec = ready.spec
     resolved = resolve_spec(spec, backend=ready.backend.name, vram=spec.training.vram, model=ready.model)
     write_atomic(run.spec, dump_spec(resolved))
-    dataset_config = run.output_dir / "dataset.toml"
-    write_atomic(dataset_config, dump_dataset_toml([_dataset(ready, target)]))
+    config = run.output_dir / "dataset.toml"
+    edits = HandEdits() if ready.hand is None else ready.hand.edits
+    if edits.dataset_toml is not None:
+        write_atomic(config, edits.dataset_toml.text_for(places, written_for=_written_for(ready, places)))
+    else:
+        write_atomic(config, dump_dataset_toml([dataset_config(spec, plan=ready.plan, staged=places.staged)]))
     prompts = run.output_dir / "sample_prompts.txt"
     write_atomic(prompts, "".join(f"{prompt}\n" for prompt in spec.samples.prompts))
     assert ready.files is not None  # without them preflight has errors
-    return ready.backend.command(
-        TrainJob(
-            output_dir=run.output_dir,
-            output_name=run.name,
-            dataset_config=dataset_config,
-            models=ready.files,
-            sample_prompts=prompts if spec.samples.prompts else None,
-            flags=ready.flags,
-            extra_args=spec.extra_args,
-        )
+    job = TrainJob(
+        output_dir=run.output_dir,
+        output_name=run.name,
+        dataset_config=config,
+        models=ready.files,
+        sample_prompts=prompts if spec.samples.prompts else None,
+        flags=ready.flags,
+        extra_args=spec.extra_args,
+    )
+    if edits.train_sh is not None:
+        return _command_by_hand(ready, ready.backend.would_run(job), places)
+    return ready.backend.command(job)
+
+
+def _command_by_hand(ready: Preflight, usual: TrainCommand, places: RunPlaces) -> TrainCommand:
+    """The command of the edited train.sh, where `usual` is the one that the parameters have."""
+    assert ready.hand is not None
+    assert ready.hand.edits.train_sh is not None
+    found = trainer_command(
+        ready.hand.edits.train_sh, backend=ready.backend, places=places, written_for=_written_for(ready, places)
+    )
+    return TrainCommand(argv=found.argv, env=dict(found.env), cwd=found.cwd or usual.cwd, log_format=usual.log_format)
+
+
+def _written_for(ready: Preflight, places: RunPlaces) -> RunPlaces:
+    """What an edited file names that does not say it: the places of a run with the spec's own name."""
+    name = ready.spec.output_name
+    return RunPlaces(
+        output_name=name, output_dir=places.output_dir.with_name(name), staged=places.staged.with_name(name)
     )
 
 
-def _dataset(ready: Preflight, target: Path) -> DatasetConfig:
-    """The staged dataset as dataset.toml says it: fluxgym's keys, the plan's settings."""
-    settings = ready.plan.settings
-    folders = folder_names([source.folder for source in ready.plan.sources])
-    return DatasetConfig(
-        resolution=settings.resolution,
-        batch_size=ready.spec.dataset.batch_size,
-        enable_bucket=settings.enable_bucket,
-        min_bucket_reso=settings.min_bucket_reso,
-        max_bucket_reso=settings.max_bucket_reso,
-        bucket_reso_steps=settings.bucket_reso_steps,
-        bucket_no_upscale=settings.bucket_no_upscale,
-        subsets=tuple(
-            SubsetConfig(
-                image_dir=target / folder if folder else target,
-                num_repeats=source.num_repeats,
-                class_tokens=source.trigger,
-                is_reg=source.is_reg,
-                caption_extension=".txt",
-                keep_tokens=1,
-            )
-            for source, folder in zip(ready.plan.sources, folders, strict=True)
-        ),
-    )
+def _write_hand_edits(run: RunDirectory, ready: Preflight, places: RunPlaces) -> None:
+    """The edited files as they were taken: train.sh for people, and both beside run/spec.yaml for another such run."""
+    for edit in () if ready.hand is None else ready.hand.edits:
+        text = edit.text_for(places, written_for=_written_for(ready, places))
+        keep_edit(run.spec, edit.name, text, made_from=None, places=places)
+        if edit.name == TRAIN_SH:
+            write_atomic(run.output_dir / TRAIN_SH, text, mode=0o755 & ~_umask())
 
 
 def write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
@@ -243,7 +264,10 @@ def _facts(ready: Preflight, target: Path) -> dict[str, object]:
         "total_steps": plan.steps.total,
         "epochs": plan.steps.epochs,
         "steps_per_epoch": plan.steps.steps_per_epoch,
-        "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in ready.flags.items()},
+        "settings": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in ready.trained_flags.items()
+        },
+        "by_hand": [] if ready.hand is None else [edit.name for edit in ready.hand.edits],
         "findings": [finding.to_json() for finding in ready.findings],
     }
 
