@@ -26,7 +26,10 @@ async def test_the_plan_lists_buckets_and_their_pictures(workspace: Workspace, p
         await pilot.press("j", "enter")
         assert isinstance(app.screen, BucketPictures)
         assert "p1.png" in app.screen.query_one(LineList).render_line(1).text
-        await pilot.press("escape")
+        await pilot.press("escape", "y")
+        copied = app.clipboard.splitlines()
+        assert copied[0].startswith("480 steps")
+        assert any(line.split()[:2] == ["192x64", "1"] for line in copied)
 
 
 async def test_without_a_folder_the_plan_says_what_is_missing(workspace: Workspace) -> None:

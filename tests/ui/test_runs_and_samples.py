@@ -168,3 +168,14 @@ def test_pictures_fit_their_room_and_go_without_colour(tmp_path: Path) -> None:
     Image.new("L", (40, 40), 255).save(path)
     assert [strip.text for strip in draw_picture(path, 8, 4)] == ["▀" * 8] * 4
     assert [strip.text for strip in draw_picture(path, 8, 4, colour=False)] == ["@" * 8] * 4
+
+
+async def test_cells_are_as_high_as_the_pictures_and_their_paths_can_be_copied(workspace: Workspace) -> None:
+    run = write_run(workspace.outputs, "hrld")
+    add_samples(run)  # 64 by 48: 24 cells wide are 9 high
+    app = FluxgymApp(workspace=workspace, screen="samples", run=run)
+    async with app.run_test(size=(100, 40)) as pilot:
+        grid = app.screen.query_one(SampleGrid)
+        await until(pilot, lambda: grid.virtual_size.height == 2 * (9 + 2), what="the height of the pictures")
+        await pilot.press("j", "y")
+        assert app.clipboard == str(run.samples / "hrld_000020_01.png")

@@ -17,6 +17,7 @@ from fluxgym_tui.plan.planning import TrainPlan
 from fluxgym_tui.plan.words import checkpoints_words, length_words, samples_words
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.draft_words import finding_counts, finding_rows, time_words
+from fluxgym_tui.ui.outside import copy_text
 from fluxgym_tui.ui.screens.dialog import Dialog
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen, draft_actions
 from fluxgym_tui.ui.theme import MUTED
@@ -83,6 +84,8 @@ class PlanScreen(DraftScreen):
         *draft_actions("plan"),
         Action(id="plan.pictures", keys="p", label="pictures", action="pictures",
                help="List the pictures of the bucket under the cursor (enter, too)."),
+        Action(id="plan.copy", keys="y", label="copy", action="copy", shown=False,
+               help="Copy the plan as text: steps, buckets and findings."),
         Action(id="plan.look", keys="r", label="count again", help="Read the folder and count anew.", action="look"),
     )  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
@@ -154,6 +157,8 @@ class PlanScreen(DraftScreen):
         """What cannot be done now."""
         if action == "pictures" and not self.rows:
             return "there is no bucket"
+        if action == "copy" and self.draft.ready is None:
+            return "there is no plan yet"
         if action == "look" and not self.draft.has_folder:
             return "no folder of pictures is chosen"
         return super().why_not(action)
@@ -165,6 +170,16 @@ class PlanScreen(DraftScreen):
     def action_pictures(self) -> None:
         """List the bucket's pictures."""
         self.query_one("#buckets", LineList).action_choose()
+
+    def action_copy(self) -> None:
+        """Copy the plan as it is shown."""
+        ready = self.draft.ready
+        if ready is None:
+            return
+        rows = [HEADING, *(f"  {self._row(number, 100)}" for number in range(len(self.rows)))]
+        said = [str(line) for line in finding_rows(ready.findings)]
+        lines = [*(str(line) for line in self._steps(ready.plan.plan)), *rows, *said]
+        copy_text(self.fluxgym, "\n".join(line.rstrip() for line in lines) + "\n", "the plan")
 
     def action_look(self) -> None:
         """Count anew."""

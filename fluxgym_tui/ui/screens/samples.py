@@ -19,6 +19,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import read_entries
 from fluxgym_tui.runs.picked import pick, picked
 from fluxgym_tui.ui.actions import Action, bindings
+from fluxgym_tui.ui.outside import copy_text, read_in_editor
 from fluxgym_tui.ui.sample_table import SampleTable, read_prompts
 from fluxgym_tui.ui.screens.base import WorkScreen
 from fluxgym_tui.ui.theme import MUTED
@@ -64,6 +65,10 @@ class SamplesScreen(WorkScreen):
                help="The base model's picture beside this one, same prompt and seed.", action="compare"),
         Action(id="samples.pick", keys="p", label="pick", help="Pick the LoRA file of this step as the one to publish.",
                action="pick"),
+        Action(id="samples.copy", keys="y", label="copy path", help="Copy the path of the picture.", action="copy",
+               shown=False),
+        Action(id="samples.prompts", keys="e", label="prompts in editor",
+               help="Open a read-only copy of the run's prompts in $EDITOR.", action="edit_prompts", shown=False),
     )  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
@@ -199,6 +204,25 @@ class SamplesScreen(WorkScreen):
         self.notify(f"{lora.name} is the one to publish.")
         self._show()
 
+    def action_copy(self) -> None:
+        """Copy the path of the picture under the cursor."""
+        if (path := self._picture) is not None:
+            copy_text(self.fluxgym, str(path), "the path of the picture")
+
+    async def action_edit_prompts(self) -> None:
+        """Open the prompts in the user's editor, as a copy: the run draws what it began with."""
+        if self.run_dir is not None:
+            await read_in_editor(self.fluxgym, self.run_dir.output_dir / "sample_prompts.txt")
+
+    @property
+    def _picture(self) -> Path | None:
+        """The picture under the cursor; None where none was drawn."""
+        if self.table is None or not self.table.pictures:
+            return None
+        grid = self.query_one(SampleGrid)
+        event = self.table.at(grid.row, grid.column)
+        return None if event is None else self.table.path_of(event)
+
     @property
     def _lora(self) -> Path | None:
         if self.table is None or not self.table.pictures:
@@ -207,10 +231,12 @@ class SamplesScreen(WorkScreen):
 
     def why_not(self, action: str) -> str | None:
         """What cannot be done with the sample under the cursor, and why."""
-        if action not in ("zoom", "compare", "pick"):
+        if action not in ("zoom", "compare", "pick", "copy", "edit_prompts"):
             return None
         if self.table is None or not self.table.pictures:
             return "there are no samples"
+        if action == "copy" and self._picture is None:
+            return "this one was not drawn"
         if action == "compare" and self.table.words(0) != "base model":
             return "this run drew none with the base model (samples.at_first in the spec)"
         if action == "pick" and self._lora is None:

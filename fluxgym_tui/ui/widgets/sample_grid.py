@@ -19,7 +19,7 @@ from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.pictures import draw_picture
 from fluxgym_tui.ui.sample_table import SampleTable
 
-CELL = Size(26, 14)  # a picture of 24 by 12, its label above, a free column and line
+MOST = Size(26, 14)  # a picture of 24 by 12, its label above, a free column and line
 _GUTTER = 1
 
 
@@ -68,6 +68,7 @@ class SampleGrid(ScrollView, can_focus=True):
         self.picked: Path | None = None
         self._thumbs: dict[Path, list[Strip] | None] = {}
         self._wanted: list[Path] = []
+        self._cell = MOST
 
     def show(self, table: SampleTable) -> None:
         """Show `table`, which may have grown."""
@@ -75,13 +76,14 @@ class SampleGrid(ScrollView, can_focus=True):
         self.table = table
         if fresh:
             self._thumbs.clear()
+            self._cell = MOST
             self.row, self.column = 0, max(0, len(table.moments) - 1)
         self._resized()
 
     def _resized(self) -> None:
         if self.table is not None:
             self.virtual_size = Size(
-                len(self.table.moments) * CELL.width + _GUTTER, len(self.table.prompts) * CELL.height
+                len(self.table.moments) * self._cell.width + _GUTTER, len(self.table.prompts) * self._cell.height
             )
         self.refresh()
 
@@ -91,11 +93,13 @@ class SampleGrid(ScrollView, can_focus=True):
             return
         self.row = max(0, min(self.row + rows, len(self.table.prompts) - 1))
         self.column = max(0, min(self.column + columns, len(self.table.moments) - 1))
-        self.scroll_to_region(
-            Region(self.column * CELL.width, self.row * CELL.height, CELL.width, CELL.height), animate=False
-        )
+        self._to_cursor()
         self.refresh()
         self.post_message(self.Moved())
+
+    def _to_cursor(self) -> None:
+        width, height = self._cell
+        self.scroll_to_region(Region(self.column * width, self.row * height, width, height), animate=False)
 
     def action_zoom(self) -> None:
         """See the cell large."""
@@ -106,7 +110,7 @@ class SampleGrid(ScrollView, can_focus=True):
         x = int(getattr(event, "x", 0)) + self.scroll_offset.x
         y = int(getattr(event, "y", 0)) + self.scroll_offset.y
         self.row, self.column = 0, 0
-        self.action_move(y // CELL.height, x // CELL.width)
+        self.action_move(y // self._cell.height, x // self._cell.width)
         if getattr(event, "chain", 1) > 1:
             self.action_zoom()
 
@@ -119,7 +123,7 @@ class SampleGrid(ScrollView, can_focus=True):
             if worker.is_cancelled:
                 return
             try:
-                strips: list[Strip] | None = draw_picture(path, CELL.width - 2, CELL.height - 2, colour=self.colour)
+                strips: list[Strip] | None = draw_picture(path, MOST.width - 2, MOST.height - 2, colour=self.colour)
             except (OSError, ValueError):
                 strips = None
             self.post_message(self.Drawn(path, strips))
@@ -129,7 +133,16 @@ class SampleGrid(ScrollView, can_focus=True):
         self._thumbs[message.path] = message.strips
         if message.path in self._wanted:
             self._wanted.remove(message.path)
+        self._fit_cells()
         self.refresh()
+
+    def _fit_cells(self) -> None:
+        """Cells as high as the highest picture: those of wide pictures leave room for more prompts."""
+        highest = max((len(strips) for strips in self._thumbs.values() if strips), default=0)
+        if highest and self._cell.height != highest + 2:
+            self._cell = Size(MOST.width, highest + 2)
+            self._resized()
+            self._to_cursor()
 
     def _thumb(self, path: Path) -> list[Strip] | None:
         if path not in self._thumbs and path not in self._wanted:
@@ -147,33 +160,33 @@ class SampleGrid(ScrollView, can_focus=True):
         """Line `y` of what is seen."""
         width, plain = self.size.width, self.visual_style.rich_style
         left, top = self.scroll_offset
-        row, line = divmod(top + y, CELL.height)
+        row, line = divmod(top + y, self._cell.height)
         if self.table is None or row >= len(self.table.prompts):
             return Strip.blank(width, plain)
-        first = left // CELL.width
-        last = min(len(self.table.moments), (left + width) // CELL.width + 1)
+        first = left // self._cell.width
+        last = min(len(self.table.moments), (left + width) // self._cell.width + 1)
         parts = [self._cell_line(row, column, line, plain) for column in range(first, last)]
         strip = Strip.join([Strip.blank(_GUTTER, plain), *parts])
-        begin = left - first * CELL.width
+        begin = left - first * self._cell.width
         return strip.crop_extend(begin, begin + width, plain)
 
     def _cell_line(self, row: int, column: int, line: int, plain: Style) -> Strip:
         assert self.table is not None
-        room = CELL.width - 1
+        room = self._cell.width - 1
         event = self.table.at(row, column)
         if line == 0:
             return self._label(row, column, room, plain)
         if event is None:
-            words = "not drawn" if line == CELL.height // 2 else ""
-            return Strip([Segment(words.center(room), plain)]).extend_cell_length(CELL.width, plain)
+            words = "not drawn" if line == self._cell.height // 2 else ""
+            return Strip([Segment(words.center(room), plain)]).extend_cell_length(self._cell.width, plain)
         path = self.table.path_of(event)
         strips = self._thumb(path)
         if strips is None:
-            words = ("cannot be shown" if path in self._thumbs else "...") if line == CELL.height // 2 else ""
-            return Strip([Segment(words.center(room), plain)]).extend_cell_length(CELL.width, plain)
+            words = ("cannot be shown" if path in self._thumbs else "...") if line == self._cell.height // 2 else ""
+            return Strip([Segment(words.center(room), plain)]).extend_cell_length(self._cell.width, plain)
         if line - 1 < len(strips):
-            return Strip.join([strips[line - 1].apply_style(plain)]).extend_cell_length(CELL.width, plain)
-        return Strip.blank(CELL.width, plain)
+            return Strip.join([strips[line - 1].apply_style(plain)]).extend_cell_length(self._cell.width, plain)
+        return Strip.blank(self._cell.width, plain)
 
     def _label(self, row: int, column: int, room: int, plain: Style) -> Strip:
         assert self.table is not None
