@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Make or refresh a virtual environment: install.sh PYTHON VENV EXTRAS. The pinned versions are in constraints.txt.
+# TORCH_INDEX names the package index that PyTorch comes from (`pypi`: the usual one, with CUDA); by default it is
+# chosen by whether this machine has an NVIDIA card.
 set -euo pipefail
 python=$1 venv=$2 extras=$3
 cd "$(dirname "$0")/.."
@@ -15,8 +17,10 @@ pip=("$venv/bin/python" -m pip install --disable-pip-version-check --quiet --con
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
   echo "Installing PyTorch into $venv ..." >&2
   index=()
+  if [ -n "${TORCH_INDEX:-}" ]; then
+    [ "$TORCH_INDEX" = pypi ] || index=(--index-url "$TORCH_INDEX")
   # Without an NVIDIA card the CPU build is all that is of use; where its index cannot be reached, any build will do.
-  if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then
+  elif [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then
     index=(--index-url https://download.pytorch.org/whl/cpu)
   fi
   torch=$(sed -n 's/^\(torch==[0-9.]*\)$/\1/p' constraints.txt)

@@ -128,6 +128,17 @@ def test_stop_ends_a_run_that_would_go_on_and_leaves_an_ended_one_alone(
     assert "does not run any more: stopped" in run("stop", "hrld")[1]
 
 
+def test_stop_all_waits_for_every_run_to_end(fake: FakeRun, run: Run, run_json: RunJson) -> None:
+    assert run("stop")[0] == run("stop", "hrld", "--all")[0] == ExitCode.USAGE
+    fake.start("--wait_at", "2")
+    fake.until_step(1)
+    code, out, _ = run("stop", "--all", "--wait", 30)
+    assert (code, out) == (ExitCode.OK, "hrld: stopped\n")
+    assert run("stop", "--all") == (ExitCode.OK, "no run is running\n", "")
+    code, data = run_json("stop", "--all")
+    assert [(row["asked"], row["state"]) for row in data["runs"]] == [(False, "stopped")]
+
+
 def test_stop_at_checkpoint_puts_that_request(fake: FakeRun, run: Run) -> None:
     fake.start("--wait_at", "2")
     fake.until_step(1)
