@@ -58,3 +58,15 @@ def human_time(seconds: float) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 picture`, `2 pictures`, `1,200 steps`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def transfer_words(done: int, total: int | None, *, rate: float | None = None, left_s: float | None = None) -> str:
+    """Bytes on their way: `1.2 GB of 23.8 GB (5%) · 98.1 MB/s · 3m 50s left`. What is not known is left out."""
+    words = human_size(done)
+    if total:
+        words += f" of {human_size(total)} ({done * 100 // total}%)"
+    if rate is not None:
+        words += f" · {human_size(rate)}/s"
+    if left_s is not None and total and done < total:
+        words += f" · {human_time(left_s)} left"
+    return words

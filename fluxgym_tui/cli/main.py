@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "command": Command("Look and plan", "print the trainer's command of a spec"),
     "flags": Command("Look and plan", "list the options of sd-scripts that a spec's flags may have"),
     "models": Command("Look and plan", "list the base models, and which of their files are here"),
+    "download": Command("Look and plan", "fetch what is missing of a base model"),
     "info": Command("Look and plan", "say what is in a LoRA or checkpoint, from its header alone"),
     "setup": Command("Train", "make the trainer kohya ready: sd-scripts and its environment"),
     "demo": Command("Train", "train the bundled example on its tiny base model"),
@@ -42,6 +43,9 @@ COMMANDS: dict[str, Command] = {
     "events": Command("Watch", "print the events of a run"),
     "log": Command("Watch", "print the trainer's own log of a run"),
     "stop": Command("Watch", "stop a run politely"),
+    "login": Command("Share", "log in to Hugging Face with a token"),
+    "logout": Command("Share", "log out of Hugging Face on this machine"),
+    "whoami": Command("Share", "say who is logged in to Hugging Face, and what the token may do"),
     "publish": Command("Share", "publish a run's LoRA to Hugging Face, with a model card and samples"),
 }
 

@@ -4,10 +4,12 @@ import argparse
 from typing import Any
 
 from fluxgym_tui.base.errors import ExitCode
+from fluxgym_tui.base.text import human_size
 from fluxgym_tui.cli.output import Column, Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.workspaces import workspace_of
-from fluxgym_tui.config.models import MissingFile, ModelEntry, ModelFiles, load_models, local_files
+from fluxgym_tui.config.models import load_models
+from fluxgym_tui.hub.find import ModelState, model_state
 
 
 def configure(parser: CommandParser) -> None:
@@ -15,9 +17,11 @@ def configure(parser: CommandParser) -> None:
     parser.show(
         description="List the base models of models.yaml, and which of their files are on this machine. The key is\n"
         "the word for base_model in a spec and for --base-model.",
-        example="fluxgym-tui models",
+        example="fluxgym-tui models\nfluxgym-tui models --files",
     )
-    parser.add_argument("--files", action="store_true", help="list every missing file, and where it belongs")
+    parser.add_argument(
+        "--files", action="store_true", help="list every file: where it is, or where it belongs and comes from"
+    )
     add_workspace(parser)
     add_json(parser)
 
@@ -25,63 +29,88 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print every base model."""
     root = workspace_of(args).root
-    models = load_models(workspace=root)
-    found = {key: local_files(entry, workspace=root) for key, entry in models.items()}
+    states = [model_state(entry, root) for entry in load_models(workspace=root).values()]
     if args.json:
-        out.json({"models": [_json(entry, found[key]) for key, entry in models.items()]})
+        out.json({"models": [_json(state) for state in states]})
         return ExitCode.OK
     columns: list[str | Column] = ["model", "what", Column("size", "right"), "licence", "login", "here"]
-    out.table(columns, [_row(entry, found[key]) for key, entry in models.items()])
+    out.table(columns, [_row(state) for state in states])
+    if notes := [state.entry for state in states if state.entry.note is not None]:
+        out.line()
+        out.lines(f"{entry.key}: {entry.note}" for entry in notes)
     if args.files:
-        for key, files in found.items():
-            if not isinstance(files, ModelFiles):
-                out.line()
-                out.line(f"{key} lacks:")
-                out.table(["file", "belongs to"], [(missing.source, missing.path) for missing in files])
+        for state in states:
+            out.line()
+            out.line(f"{state.entry.key}:")
+            out.table(["file", "here", "path"], _file_rows(state))
     return ExitCode.OK
 
 
-def _row(entry: ModelEntry, files: ModelFiles | tuple[MissingFile, ...]) -> tuple[object, ...]:
+def _row(state: ModelState) -> tuple[object, ...]:
+    entry = state.entry
     size = entry.sources["transformer"].size_gb
-    if isinstance(files, ModelFiles):
-        here = "yes"
-    else:
-        lacking = [missing.role for missing in files]
-        here = "no" if len(lacking) == len(entry.roles) else f"lacks {', '.join(lacking)}"
     return (
         entry.key,
         entry.title,
         None if size is None else f"{size:g} GB",
         entry.license_name or entry.license,
         "needed" if entry.gated else None,
-        here,
+        here_words(state),
     )
 
 
-def _json(entry: ModelEntry, files: ModelFiles | tuple[MissingFile, ...]) -> dict[str, Any]:
-    here = files if isinstance(files, ModelFiles) else None
+def here_words(state: ModelState) -> str:
+    """Whether the model is here, in a few words: `yes`, `no`, or what it lacks."""
+    if state.state == "here":
+        return "yes"
+    if state.state == "missing":
+        return "no"
+    lacks = f"lacks {', '.join(file.role for file in state.missing)}"
+    return f"{lacks}; {human_size(state.partial_bytes)} of it came" if state.partial_bytes else lacks
+
+
+def _file_rows(state: ModelState) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [
+        (role, "yes" if file.owner == "workspace" else f"yes: {file.owner}", file.path)
+        for role, file in state.found.items()
+    ]
+    for missing in state.missing:
+        size = missing.source.about_bytes
+        about = "" if size is None else f", {human_size(size)}"
+        rows.append((missing.role, f"no: from {missing.source}{about}", missing.path))
+    rows += [(one.role, f"not used: {one.why}", one.path) for one in state.rejected]
+    return rows
+
+
+def _json(state: ModelState) -> dict[str, Any]:
+    entry, files = state.entry, state.files
     return {
         "key": entry.key,
         "title": entry.title,
         "aliases": list(entry.aliases),
+        "note": entry.note,
         "arch": entry.arch,
         "license": entry.license_name or entry.license,
         "gated": entry.gated,
         "bundled": entry.bundled,
-        "here": here is not None,
+        "state": state.state,
+        "here": files is not None,
         "files": None
-        if here is None
-        else {role: str(path) for role in entry.roles if (path := getattr(here, role)) is not None},
-        "missing": []
-        if isinstance(files, ModelFiles)
-        else [
+        if files is None
+        else {role: str(path) for role in entry.roles if (path := getattr(files, role)) is not None},
+        "found": {role: {"path": str(file.path), "owner": file.owner} for role, file in state.found.items()},
+        "missing": [
             {
                 "role": missing.role,
                 "path": str(missing.path),
                 "repo": missing.source.repo,
                 "file": missing.source.file,
                 "size_gb": missing.source.size_gb,
+                "bytes": missing.source.size_bytes,
             }
-            for missing in files
+            for missing in state.missing
         ],
+        "rejected": [{"role": one.role, "path": str(one.path), "why": one.why} for one in state.rejected],
+        "partial_bytes": state.partial_bytes,
+        "bytes_to_fetch": state.bytes_to_fetch if state.missing else 0,
     }

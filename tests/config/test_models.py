@@ -194,7 +194,7 @@ def test_sizes_are_known_exactly_or_about() -> None:
     dev = models["flux-dev-official"].sources["transformer"]
     assert (dev.size_bytes, dev.size_gb, dev.about_bytes) == (23_802_932_552, 23.8, 23_802_932_552)
     assert models["flux-dev"].sources["transformer"].about_bytes == 23_800_000_000
-    assert models["flex1-alpha"].sources["transformer"].about_bytes is None
+    assert models["tiny-flux"].sources["transformer"].about_bytes is None
     for entry in models.values():
         for source in entry.sources.values():
             assert (source.size_bytes is None) == (source.sha256 is None)

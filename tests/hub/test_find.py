@@ -58,7 +58,8 @@ def test_nothing_is_here(flux: ModelEntry, workspace: Path) -> None:
         340_000_000
     )
     assert look(flux, workspace).bytes_to_fetch is not None
-    assert look(load_models()["flex1-alpha"], workspace).bytes_to_fetch is None
+    unknown = replace(flux, sources={**flux.sources, "ae": FileSource(repo="me/ae", file="ae.sft")})
+    assert look(unknown, workspace).bytes_to_fetch is None
 
 
 def test_fluxgyms_layout_is_used_as_it_is(flux: ModelEntry, workspace: Path) -> None:
