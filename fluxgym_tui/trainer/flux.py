@@ -150,7 +150,7 @@ class Flux(nn.Module):
 
     def _contexts(self, block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """What a block is run in the first time, and when it is run again for the backward pass."""
-        first, again = create_selective_checkpoint_contexts(_KEPT)
+        first, again = create_selective_checkpoint_contexts(_KEPT)  # type: ignore[no-untyped-call]
         # Copies of weights stand outside: what is kept is told by its place among all that is done inside.
         return _within(self._placed(block), first), _within(self._placed(block), again)
 
