@@ -14,21 +14,24 @@ flags, `dataset.toml`, caches, LoRA keys and metadata. This page is written by `
 
 A flag is honoured, or refused by its name before anything is loaded; none is taken and then left out of account.
 
-The whole transformer stays on the device in the precision of training: FLUX.1-dev in bf16 takes 24 GB before the first
-picture, so the kohya backend is the one for cards with less than about 40 GB.
-
 ## What it reads and writes
 
 - Pictures are those of sd-scripts' flat listing of each `image_dir`, bucketed, scaled (down by area, up by Lanczos)
   and cropped as there. Latents and captions are cached beside them in sd-scripts' files, with a fingerprint of picture,
   caption, size and encoder: what changed is made again, and only that. Sample prompts are cached in `sample/.prompts/`.
-  An encoder that no cache lacks is not loaded.
+  An encoder that no cache lacks is not loaded. Where captions are not cached both encoders stay loaded, where CLIP-L
+  is trained CLIP-L does.
 - The order of pictures and all noise follow from `--seed`, the epoch and the step.
 - Checkpoints are written before samples are made, whole or not at all. `NAME.safetensors` is the last.
 - Facts about the run go as JSON Lines to the file that `FLUXGYM_EVENTS` names; lines for people go to standard output.
-- With `--save_state` each checkpoint, and a stop, leaves a state folder; `--resume FOLDER` goes on from it bit for bit
-  (same machine, thread count and dataset), and may go on for longer than was planned. States are safetensors and JSON.
-- SIGINT and SIGTERM stop it at the next optimiser step (picture, sample step); a second one ends it at once.
+- A stop leaves a state folder, and with `--save_state` each checkpoint does; `--resume FOLDER` goes on from it bit for
+  bit (same machine, thread count and dataset), and may go on for longer than was planned. States are safetensors and
+  JSON.
+- SIGINT and SIGTERM stop it at the next optimiser step (picture, sample step) and save that state first; a second one
+  ends it at once. A cache that is gone or broken ends it too, after the same.
+- A loss or gradient that is not finite ends it with its step named; what was saved stays. `--fluxgym_on_nan skip`
+  leaves such a step out.
+- What a trainer that was killed left half-written is removed at the next start.
 
 | exit code | meaning |
 |---|---|

@@ -55,8 +55,15 @@ def latent_keys(
     """
     keys: dict[Path, caches.LatentKey] = {}
     for picture in pictures:
+        try:
+            picture_digest = digests.digest(picture.path)
+        except OSError as error:
+            raise FluxgymError(
+                f"{picture.path}: the picture cannot be read: {error.strerror}",
+                hint="Bring it back, or take it out of the dataset.",
+            ) from error
         key = caches.LatentKey(
-            picture_digest=digests.digest(picture.path),
+            picture_digest=picture_digest,
             bucket=picture.fit.bucket,
             resized=picture.fit.resized,
             crop=picture.fit.crop,
@@ -267,6 +274,12 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     try:
         with path.open("rb") as raw, np.load(raw) as file:
             return {name: file[name] for name in names}
+    except FileNotFoundError as error:
+        raise FluxgymError(
+            f"{path}: the cache is gone.",
+            hint="It is made again at the next start, if its picture is still there.",
+            code=ExitCode.FAILED,
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FluxgymError(
             f"{path}: the cache cannot be read: {error}",

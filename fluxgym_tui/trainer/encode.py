@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import Phase
 from fluxgym_tui.base.prompts import SamplePrompt
 from fluxgym_tui.base.text import count
 from fluxgym_tui.dataset.caches import DigestCache, TextKey
 from fluxgym_tui.trainer import cache
 from fluxgym_tui.trainer.autoencoder import load_autoencoder
+from fluxgym_tui.trainer.leftovers import remove_torn_caches
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sample import Conditioning
 from fluxgym_tui.trainer.sampler import PromptConditioning
@@ -38,6 +40,7 @@ def fill_caches(setup: Setup, *, report: Reporter, stop: StopRequest) -> list[Pr
 def _fill_latents(setup: Setup, digests: DigestCache, report: Reporter, stop: StopRequest) -> None:
     report.phase("cache_latents")
     pictures = setup.data.pictures + setup.data.kept_back
+    remove_torn_caches({cache.latent_path(picture) for picture in pictures})
     keys = cache.latent_keys(pictures, vae_digest=_digest(setup.options.ae, digests), digests=digests)
     stale = cache.stale(keys)
     report.say(f"latents of {count(len(keys), 'picture')}: {len(keys) - len(stale)} cached")
@@ -71,6 +74,7 @@ def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: Stop
     captions = cache.text_keys(pictures, key_of=key_of) if options.cached_text else {}
     prompts = {_prompt_path(setup, text): key_of(text) for prompt in setup.prompts for text in _texts(prompt)}
     keys = captions | prompts
+    remove_torn_caches(keys)
     stale = cache.stale(keys)
     if options.cached_text:
         ready = len(captions) - len(stale & captions.keys())
@@ -83,6 +87,7 @@ def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: Stop
             tokenizer_cache_dir=options.tokenizer_cache_dir,
             dtype=setup.dtype,
             device=setup.device,
+            t5_elsewhere=bool(options.blocks_to_swap),
         )
         stop.check()
         _make_folder(prompts)
@@ -109,7 +114,13 @@ def _prompt_path(setup: Setup, text: str) -> Path:
 
 def _make_folder(prompts: Iterable[Path]) -> None:
     for path in prompts:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FluxgymError(
+                f"{path.parent}: the folder of the samples cannot be made: {error.strerror}",
+                hint="Make room, or make the output folder writable.",
+            ) from error
 
 
 def _condition(setup: Setup, prompt: SamplePrompt) -> PromptConditioning:

@@ -36,6 +36,7 @@ RULES = (
         "Add --huber_schedule constant (or exponential).",
         lambda given: given.get("loss_type") in ("huber", "smooth_l1") and "huber_schedule" not in given,
     ),
+    _without("blocks_to_swap", "gradient_checkpointing", instead=""),
     _without("ip_noise_gamma_random_strength", "ip_noise_gamma", instead="0.1"),
     Rule(
         f"--{_TEXT_ONLY}",

@@ -175,6 +175,13 @@ _HONOURED = (
     _takes("max_train_epochs", int, None, "beats `max_train_steps`"),
     _takes("gradient_accumulation_steps", int, 1, "batches an optimiser step"),
     _switch("gradient_checkpointing", "less memory, more time"),
+    _switch("fp8_base", "the matrices of the transformer's blocks are held in fp8 (e4m3fn), all else in full"),
+    _switch("fp8_base_unet", "the same: T5 is held as its file has it in any case"),
+    _takes(
+        "blocks_to_swap", int, None,
+        "so many blocks, as sd-scripts counts them (1 to 35 for FLUX.1), wait in the CPU's memory, and come to the GPU"
+        " when they are used; so do T5's layers. Needs `gradient_checkpointing` and a GPU",
+    ),
     _takes("mixed_precision", str, "no", "bf16: the base in bf16, the LoRA's weights in fp32", choices=("no", "bf16")),
     _takes("seed", int, None, "drawn and printed where not given"),
     # noise, target, loss
@@ -226,6 +233,11 @@ _HONOURED = (
     _takes("sample_every_n_epochs", int, None, "beats `sample_every_n_steps`"),
     _switch("sample_at_first", "before the first step"),
     _switch("fluxgym_probe", "loss at fixed noise and eight fixed sigmas before and after the training", ours=True),
+    _takes(
+        "fluxgym_on_nan", str, "stop",
+        "where a loss or gradient is not finite: stop, or leave that step out, up to ten in a row",
+        choices=("stop", "skip"), ours=True,
+    ),
 )  # fmt: skip
 
 _ALWAYS = {
@@ -241,7 +253,6 @@ _ALWAYS = {
 _TRAINS_CACHED = "pictures are trained from caches, which forbid it"
 _LATER = "not done by this trainer yet"
 _ONE_DEVICE = "it trains on one device, by itself"
-_BLOCKS = "the whole transformer stays on the device"
 _HUB = "the app uploads, not the trainer"
 _TRACKING = "its events say more: `fluxgym-tui events`"
 
@@ -264,7 +275,7 @@ _REFUSED = {
     "initial_step": "a resumed training knows",
     "mem_eff_attn": "attention is PyTorch's own (`sdpa`)", "xformers": "attention is PyTorch's own (`sdpa`)",
     "torch_compile": _LATER, "dynamo_backend": _LATER,
-    "full_fp16": _LATER, "full_bf16": _LATER, "fp8_base": _LATER, "fp8_base_unet": _LATER,
+    "full_fp16": _LATER, "full_bf16": _LATER,
     "fp16_master_weights_and_gradients": _LATER,
     "ddp_timeout": _ONE_DEVICE, "ddp_gradient_as_bucket_view": _ONE_DEVICE, "ddp_static_graph": _ONE_DEVICE,
     "deepspeed": _ONE_DEVICE, "zero_stage": _ONE_DEVICE, "offload_optimizer_device": _ONE_DEVICE,
@@ -275,8 +286,9 @@ _REFUSED = {
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
-    "fused_backward_pass": _LATER, "cpu_offload_checkpointing": _LATER, "blocks_to_swap": _BLOCKS,
-    "split_mode": _BLOCKS, "no_metadata": "a LoRA without metadata is of little use to programs",
+    "fused_backward_pass": _LATER, "cpu_offload_checkpointing": "give `blocks_to_swap`: it saves more",
+    "split_mode": "sd-scripts' old name for `blocks_to_swap 18`: give that",
+    "no_metadata": "a LoRA without metadata is of little use to programs",
     "dim_from_weights": _LATER, "base_weights": _LATER,
     "base_weights_multiplier": _LATER,
     "disable_mmap_load_safetensors": "files are always memory-mapped: that is the fastest way to one copy",

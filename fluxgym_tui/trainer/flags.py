@@ -62,6 +62,11 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
+def notes() -> dict[str, str]:
+    """Every flag that the trainer knows, each with what there is to say about it."""
+    return {flag.name: flag.note for flag in FLAGS.values()}
+
+
 def refusals() -> dict[str, str]:
     """The flags of sd-scripts that are not taken, each with the reason."""
     return {flag.name: flag.note for flag in FLAGS.values() if flag.status in (Status.REFUSED, Status.MEANINGLESS)}

@@ -1,6 +1,7 @@
 """One optimiser step after the other: the LoRA, its optimiser, its schedule, and the noise it learns from."""
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -22,14 +23,20 @@ from fluxgym_tui.trainer.optim import averaged, clip_gradients
 from fluxgym_tui.trainer.setup import Setup, build_optimization, clip_learning_rate, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
+MOST_LEFT_OUT = 10  # in a row: what is not finite so often will not be again
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps, `rates` are by group."""
+    """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps, `rates` are by group.
+
+    `left_out` says why the weights were not changed, where they were not; the loss is then none of the mean's.
+    """
 
     loss: float
     avg_loss: float
     rates: dict[str, float]
+    left_out: str | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -71,35 +78,61 @@ class Learner:
         )
         self._fresh_groups = self._group_values()
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
+        self._left_out = 0  # steps in a row
         if setup.resumed is not None:
             self._restore(setup.resumed)
 
     def learn(self, batches: Sequence[ReadBatch], *, step: int) -> Learned:
         """Make optimiser step `step` on `batches`; each weighs 1 / gradient_accumulation_steps, as in sd-scripts.
 
-        FluxgymError where a loss or the gradient is not finite; the weights are then those of the step before.
+        FluxgymError where a loss or the gradient is not finite; the weights are then those of the step before. With
+        `--fluxgym_on_nan skip` they stay so and the next step comes, unless too many are left out in a row.
         """
         options = self._setup.options
-        losses = []
-        for batch in batches:
-            with self.network.dropping(self._generator):
-                loss = self._loss(batch)
-                losses.append(float(loss.detach()))
-                if not math.isfinite(losses[-1]):
-                    raise _not_finite(f"The loss is {losses[-1]}", step)
-                if loss.requires_grad:  # not where module_dropout left every adapter out
-                    (loss / options.gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
-        norm = float(clip_gradients(self._parameters, max_grad_norm=options.max_grad_norm))
-        if not math.isfinite(norm):
-            raise _not_finite(f"The gradient's norm is {norm}", step)
+        losses: list[float] = []
+        wrong = self._gradients(batches, losses)
         rates = dict(zip(self.group_names, map(float, self._schedule.get_last_lr()), strict=True))
+        if wrong is not None:
+            self._leave_out(wrong, step)
+            return Learned(losses[-1], self.avg_loss, rates, left_out=wrong)
+        self._left_out = 0
         self.optimizer.step()
         self._schedule.step()
         if options.scale_weight_norms:
             self.network.limit_norms(options.scale_weight_norms)
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(math.fsum(losses) / len(losses))
-        return Learned(self.losses[-1], math.fsum(self.losses) / len(self.losses), rates)
+        return Learned(self.losses[-1], self.avg_loss, rates)
+
+    @property
+    def avg_loss(self) -> float:
+        """The mean over the last epoch's steps; NaN before the first."""
+        return math.fsum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    def _gradients(self, batches: Sequence[ReadBatch], losses: list[float]) -> str | None:
+        """Gather the gradients of `batches`, clipped, and their losses; what is not finite, where something is not."""
+        options = self._setup.options
+        for batch in batches:
+            with self.network.dropping(self._generator):
+                loss = self._loss(batch)
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    return f"The loss is {losses[-1]}"
+                if loss.requires_grad:  # not where module_dropout left every adapter out
+                    (loss / options.gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
+        norm = float(clip_gradients(self._parameters, max_grad_norm=options.max_grad_norm))
+        return None if math.isfinite(norm) else f"The gradient's norm is {norm}"
+
+    def _leave_out(self, wrong: str, step: int) -> None:
+        """Drop what was learned of this step, where that is allowed."""
+        self._left_out += 1
+        if self._setup.options.fluxgym_on_nan == "stop" or self._left_out > MOST_LEFT_OUT:
+            raise _not_finite(wrong, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        with warnings.catch_warnings():
+            # torch warns of a schedule that goes on without its optimiser: that is what leaving out means.
+            warnings.simplefilter("ignore", UserWarning)
+            self._schedule.step()
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within it the LoRA is the one to use, to save and to sample from: see `optim.averaged`."""
@@ -181,6 +214,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _not_finite(what: str, step: int) -> FluxgymError:
     return FluxgymError(
         f"{what} at step {step}: the training cannot go on.",
-        hint="Lower the learning rate, and go on from the last checkpoint: those that were saved are whole.",
+        hint="Lower the learning rate, and go on from the last checkpoint: those that were saved are whole."
+        " `--fluxgym_on_nan skip` leaves such a step out instead.",
         code=ExitCode.FAILED,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import StepEvent
 from fluxgym_tui.trainer.cache import read_ahead
 from fluxgym_tui.trainer.captions import Moment
@@ -15,6 +16,7 @@ from fluxgym_tui.trainer.data import PictureBatch
 from fluxgym_tui.trainer.encode import fill_caches
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
+from fluxgym_tui.trainer.leftovers import remove_leftovers
 from fluxgym_tui.trainer.lora import DEFAULT_DIM
 from fluxgym_tui.trainer.metadata import TrainingFacts
 from fluxgym_tui.trainer.options import TrainerOptions
@@ -38,11 +40,18 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     report.phase("prepare")
     setup = settle(options)
     make_output_dir(options.output_dir)
+    remove_leftovers(options.output_dir, setup.output_name)
     _announce(setup, report)
     conditionings = fill_caches(setup, report=report, stop=stop)
 
     report.phase("load", options.pretrained_model_name_or_path.name)
-    model = load_flux(options.pretrained_model_name_or_path, dtype=setup.dtype, device=setup.device)
+    model = load_flux(
+        options.pretrained_model_name_or_path,
+        dtype=setup.dtype,
+        device=setup.device,
+        fp8_base=options.stores_fp8,
+        blocks_to_swap=options.blocks_to_swap or 0,
+    )
     model.gradient_checkpointing = options.gradient_checkpointing
     texts = load_text_source(setup)
     learner = Learner(setup, model, texts)
@@ -88,16 +97,32 @@ def _train_steps(setup: Setup, learner: Learner, *, rounds: Rounds, report: Repo
     """Every optimiser step, and what falls between them."""
     total, epochs = setup.counts.total, setup.counts.epochs
     pictures = (batch for update in updates(setup) for batch in update.batches)
+
+    def save_state_before(update: Update) -> None:
+        if update.step > setup.first_step:  # else there is nothing new to save
+            rounds.writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
+
     report.phase("train")
     with closing(read_ahead(pictures, workers=setup.options.max_data_loader_n_workers)) as ready:
         for update in updates(setup):
-            if stop.asked and update.step > setup.first_step:
-                rounds.writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
+            if stop.asked:
+                save_state_before(update)
             stop.check()
             if update.first_of_epoch or update.step == setup.first_step:
                 report.epoch(update.epoch, epochs)
             begun = time.monotonic()
-            learned = learner.learn([next(ready) for _ in update.batches], step=update.step)
+            try:
+                batches = [next(ready) for _ in update.batches]
+            except FluxgymError:  # a file is gone or broken: what was learned until here is not lost with it
+                save_state_before(update)
+                raise
+            learned = learner.learn(batches, step=update.step)
+            if learned.left_out is not None:
+                report.warning(
+                    "step_left_out",
+                    f"{learned.left_out} at step {update.step}, which is left out.",
+                    fix="Lower the learning rate if there are more.",
+                )
             report.step(
                 StepEvent(
                     time=time.time(),

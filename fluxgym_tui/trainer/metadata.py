@@ -25,7 +25,8 @@ _OPTIONS = (
     "max_grad_norm", "prior_loss_weight", "loss_type", "guidance_scale", "timestep_sampling", "sigmoid_scale",
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
-    "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength",
+    "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength", "fp8_base",
+    "fp8_base_unet",
     "validation_seed", "validation_split", "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps",
     "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
 )  # fmt: skip
@@ -37,7 +38,6 @@ _NEVER: dict[str, object] = {
     "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
     "zero_terminal_snr": False, "face_crop_aug_range": None, "min_snr_gamma": None,
     "debiased_estimation": False, "noise_offset_random_strength": False,
-    "fp8_base": False, "fp8_base_unet": False,
     "resize_interpolation": None,
 }  # fmt: skip
 

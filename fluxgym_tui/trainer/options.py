@@ -81,6 +81,9 @@ class TrainerOptions:
     max_train_epochs: int | None
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
+    fp8_base: bool
+    fp8_base_unet: bool
+    blocks_to_swap: int | None
     mixed_precision: Literal["no", "bf16"]
     seed: int | None
     guidance_scale: float
@@ -121,11 +124,17 @@ class TrainerOptions:
     sample_every_n_epochs: int | None
     sample_at_first: bool
     fluxgym_probe: bool
+    fluxgym_on_nan: Literal["stop", "skip"]
 
     @property
     def cached_text(self) -> bool:
         """Whether captions are encoded once, before the training."""
         return self.cache_text_encoder_outputs or self.cache_text_encoder_outputs_to_disk
+
+    @property
+    def stores_fp8(self) -> bool:
+        """Whether the transformer's blocks are held in fp8, whatever their file has."""
+        return self.fp8_base or self.fp8_base_unet
 
     @property
     def trains_clip(self) -> bool:

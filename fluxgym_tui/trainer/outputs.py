@@ -64,9 +64,8 @@ class CheckpointWriter:
         return path
 
     def save_stopped(self, *, step: int, epoch: int) -> None:
-        """The state of a training that stops after `step`, where states are asked for: a resume loses nothing."""
-        if self._setup.options.save_state:
-            self._save_state(self._name(Round(step=step)), step=step, epoch=epoch)
+        """The state of a training that stops after `step`: a resume loses nothing."""
+        self._save_state(self._name(Round(step=step)), step=step, epoch=epoch)
 
     def _save_lora(self, name: str, *, step: int, epoch: int) -> Path:
         path = self._setup.options.output_dir / f"{name}.safetensors"

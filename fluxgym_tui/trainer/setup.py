@@ -24,6 +24,7 @@ from fluxgym_tui.trainer.network_args import NetworkArguments, read_network_argu
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
 from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.state import TrainState, read_state
+from fluxgym_tui.trainer.swap import swapped_blocks
 
 DEFAULT_OUTPUT_NAME = "last"
 T5_TOKENS_DEV = 512
@@ -76,7 +77,11 @@ def settle(options: TrainerOptions) -> Setup:
         _check_resumed(options, resumed, counts)
     network_args = network_arguments(options.network_args)
     arguments = read_network_arguments(network_args)
-    arguments.check_blocks(double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"])
+    double, single = transformer.facts["double_blocks"], transformer.facts["single_blocks"]
+    arguments.check_blocks(double=double, single=single)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if options.blocks_to_swap:
+        _check_swap(options.blocks_to_swap, device=device, double=double, single=single)
     # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
     build_optimization(
         [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in _rates(options, arguments)],
@@ -94,7 +99,7 @@ def settle(options: TrainerOptions) -> Setup:
         options=options,
         output_name=options.output_name or DEFAULT_OUTPUT_NAME,
         seed=seed,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         dtype=torch.bfloat16 if options.mixed_precision == "bf16" else torch.float32,
         data=data,
         counts=counts,
@@ -130,6 +135,15 @@ def settle(options: TrainerOptions) -> Setup:
         t5_tokens=options.t5xxl_max_token_length
         or (T5_TOKENS_DEV if transformer.facts.get("guidance", True) else T5_TOKENS_SCHNELL),
     )
+
+
+def _check_swap(blocks_to_swap: int, *, device: torch.device, double: int, single: int) -> None:
+    if device.type == "cpu":
+        raise FluxgymError(
+            "--blocks_to_swap brings blocks from the CPU's memory to a GPU, and PyTorch finds none here.",
+            hint="Leave it out: on the CPU the weights are the file's own pages, which need not all be in memory.",
+        )
+    swapped_blocks(blocks_to_swap, depth=double, depth_single_blocks=single)
 
 
 def _seed(options: TrainerOptions, resumed: TrainState | None) -> int:
@@ -254,6 +268,11 @@ def _model_files(options: TrainerOptions) -> ModelFile:
         if found.kind != kind:
             raise FluxgymError(
                 f"--{name} {path} is no {_KINDS[kind]}: {found.title}.", hint=f"Give {_KINDS[kind]} there."
+            )
+        if found.facts.get("fp8_scaled"):
+            raise FluxgymError(
+                f"--{name} {path} holds scaled fp8 weights (fp8_scaled).",
+                hint="Use the fp16 file, or the plain fp8 one (t5xxl_fp8_e4m3fn.safetensors).",
             )
     return check_flux1(options.pretrained_model_name_or_path)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, sync_folder, write_atomic
+from fluxgym_tui.trainer.leftovers import REPLACED, UNFINISHED
 
 TENSORS = "state.safetensors"
 FACTS = "train_state.json"
@@ -53,8 +54,8 @@ def write_state(folder: Path, state: TrainState) -> None:
         "losses": list(state.losses),
         "numbers": state.numbers,
     }
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    replaced = folder.with_name(f".{folder.name}.replaced")
+    unfinished = folder.with_name(f".{folder.name}{UNFINISHED}")
+    replaced = folder.with_name(f".{folder.name}{REPLACED}")
     try:
         for leftover in (unfinished, replaced):
             shutil.rmtree(leftover, ignore_errors=True)

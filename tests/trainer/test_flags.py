@@ -26,7 +26,7 @@ REQUIRED = (
 
 def test_every_flag_of_sd_scripts_has_its_row() -> None:
     assert KOHYA.keys() == {flag.name for flag in FLAGS.values() if not flag.ours}
-    assert [flag.name for flag in FLAGS.values() if flag.ours] == ["fluxgym_probe"]
+    assert [flag.name for flag in FLAGS.values() if flag.ours] == ["fluxgym_probe", "fluxgym_on_nan"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -299,34 +298,6 @@ def test_a_folder_that_cannot_be_written_is_named(
     assert code == ExitCode.USAGE
     assert f"--output_dir {tmp_path / 'out'}" in problem["title"]
     assert [event["name"] for event in kinds(events, "phase")] == ["prepare"]
-
-
-def test_a_signal_stops_at_the_next_step(dataset: Path, tmp_path: Path) -> None:
-    events, log = tmp_path / "events.jsonl", tmp_path / "log"
-    arguments = arguments_for(dataset, *QUICK, "--max_train_steps", "100000", output_dir=tmp_path / "out")
-    with log.open("wb") as out:
-        trainer = subprocess.Popen(
-            [sys.executable, "-m", "fluxgym_tui.trainer", *arguments],
-            stdout=out,
-            stderr=out,
-            env=os.environ | {"FLUXGYM_EVENTS": str(events), "OMP_NUM_THREADS": "1"},
-        )
-        try:
-            wait_for_step(events, trainer)
-            trainer.send_signal(signal.SIGTERM)
-            assert trainer.wait(timeout=60) == -signal.SIGTERM
-        finally:
-            trainer.kill()
-            trainer.wait()
-    assert kinds(read_events(events), "problem") == []
-    assert "stopped by SIGTERM" in log.read_text(encoding="utf-8")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def wait_for_step(events: Path, trainer: "subprocess.Popen[bytes]") -> None:
-    while not (events.exists() and b'"kind":"step"' in events.read_bytes()):
-        with pytest.raises(subprocess.TimeoutExpired):
-            trainer.wait(timeout=0.05)
 
 
 def test_a_wrong_flag_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
