@@ -59,13 +59,22 @@ class PhaseEvent(RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressEvent(RunEvent):
-    """Countable work inside a phase that has no steps: pictures staged, latents cached, bytes fetched."""
+    """Countable work inside a phase that has no steps: pictures staged, latents cached, bytes fetched.
+
+    `item` is the one at hand, a file, of which `item_done` of `item_total` units are done; `rate` is units a second,
+    `left_s` the time that the rest takes at that rate.
+    """
 
     kind: ClassVar[str] = "progress"
     phase: Phase
     done: int
     total: int | None = None
     unit: str | None = None
+    item: str | None = None
+    item_done: int | None = None
+    item_total: int | None = None
+    rate: float | None = None
+    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

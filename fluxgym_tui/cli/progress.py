@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fluxgym_tui.base import events
 from fluxgym_tui.base.text import count, human_time
-from fluxgym_tui.runs.words import PHASE_WORDS
+from fluxgym_tui.runs.words import PHASE_WORDS, counted_words
 
 _QUIET_S = 60.0  # from here on the age of the last sign of life is shown, in minutes
 _RECENT_STEPS = 20  # the rate is the median over these: one step with a sample before it does not bend it
@@ -69,9 +69,7 @@ class Progress:
         if self.phase in ("train", "sample", "save") and self.step is not None:
             parts += self._training()
         elif self.counted is not None and self.counted.phase == self.phase:
-            total = "" if self.counted.total is None else f"/{self.counted.total:,}"
-            unit = f" {self.counted.unit}" if self.counted.unit else ""
-            parts.append(f"{self.counted.done:,}{total}{unit}")
+            parts.append(counted_words(self.counted))
         if self._heard_at is not None and now - self._heard_at >= _QUIET_S:
             parts.append(f"no sign of life for {int(now - self._heard_at) // 60}m")
         return " · ".join(parts)
@@ -152,8 +150,7 @@ def event_line(event: events.RunEvent) -> str:
         case events.PhaseEvent():
             return f"phase {event.name}" + (f": {event.detail}" if event.detail else "")
         case events.ProgressEvent():
-            total = "" if event.total is None else f"/{event.total:,}"
-            return f"progress {event.phase} {event.done:,}{total}"
+            return f"progress {event.phase} {counted_words(event)}"
         case events.EpochEvent():
             return f"epoch {event.epoch}" + ("" if event.epochs is None else f"/{event.epochs}")
         case events.AttemptEvent():

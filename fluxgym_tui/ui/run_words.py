@@ -9,7 +9,7 @@ from fluxgym_tui.base.events import CheckpointEvent, ProblemEvent, SampleEvent
 from fluxgym_tui.base.text import human_size, human_time, terminal_safe
 from fluxgym_tui.machine.gpu import Gpu
 from fluxgym_tui.runs.state import RunState, RunSummary
-from fluxgym_tui.runs.words import PHASE_WORDS
+from fluxgym_tui.runs.words import PHASE_WORDS, item_words
 from fluxgym_tui.ui.run_history import RunHistory
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
 
@@ -29,8 +29,7 @@ def head_line(summary: RunSummary, history: RunHistory) -> Content:
         parts += [_SEPARATOR, PHASE_WORDS.get(phase, phase)]
         counted = history.counted
         if counted is not None and counted.phase == phase:
-            total = "" if counted.total is None else f"/{counted.total:,}"
-            parts.append(f" {counted.done:,}{total}{' ' + terminal_safe(counted.unit) if counted.unit else ''}")
+            parts.append(f" {terminal_safe(item_words(counted))}")
     if summary.attempt > 1:
         parts += [_SEPARATOR, f"attempt {summary.attempt}"]
     if summary.stop_requested:
@@ -47,6 +46,8 @@ def bar_line(history: RunHistory, width: int) -> Content:
     if history.step is None and history.counted is not None and history.counted.total:
         done, total = history.counted.done, history.counted.total
     numbers = f" {done * 100 // total:>3}%  {done:,}/{total:,}" if total else f" {done:,} steps" if done else " waiting"
+    if total and history.step is None and history.counted is not None and history.counted.unit == "bytes":
+        numbers = f" {done * 100 // total:>3}%  {human_size(done)} of {human_size(total)}"
     cells = max(4, width - len(numbers) - 2)
     full = round(cells * min(done / total, 1.0)) if total else 0
     return Content.assemble(" ", ("█" * full, "$primary"), ("░" * (cells - full), MUTED), (numbers, "bold"))
@@ -66,7 +67,11 @@ def numbers_line(summary: RunSummary, history: RunHistory) -> Content:
     pace = history.seconds_per_step
     if pace is not None:
         parts.append(f"{pace:.2f} s/step" if pace >= 0.095 else f"{1 / max(pace, 1e-6):.1f} steps/s")
+    if step is None and history.counted is not None and history.counted.rate is not None:
+        parts.append(f"{human_size(history.counted.rate)}/s")
     left = history.seconds_left
+    if left is None and step is None and history.counted is not None:
+        left = history.counted.left_s
     if left is not None and not summary.state.ended:
         parts.append(f"{human_time(left)} left")
     if summary.state.ended and history.begun is not None and history.heard is not None:

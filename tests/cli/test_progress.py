@@ -106,6 +106,23 @@ def test_every_event_has_a_line(event: events.RunEvent, line: str) -> None:
     assert event_line(event) == line
 
 
+def test_bytes_are_told_by_file_and_in_all() -> None:
+    progress = Progress()
+    assert progress.feed(events.PhaseEvent(time=0, name="download", detail="4 files")) == ["downloading: 4 files"]
+    progress.feed(
+        events.ProgressEvent(
+            time=1, phase="download", done=14_100_000_000, total=34_200_000_000, unit="bytes",
+            item="flux1-dev.sft", item_done=12_300_000_000, item_total=23_800_000_000, rate=98e6, left_s=205,
+        )
+    )  # fmt: skip
+    assert progress.status(now=NOW) == (
+        "downloading · flux1-dev.sft 12.3 GB of 23.8 GB (51%) · total 14.1 GB of 34.2 GB (41%) · 98.0 MB/s · "
+        "3m 25s left"
+    )
+    progress.feed(events.ProgressEvent(time=1, phase="download", done=10, total=None, unit="bytes"))
+    assert progress.status(now=NOW) == "downloading · 10 B"
+
+
 def test_tenths() -> None:
     assert tenths([1.0] * 9) is None
     assert tenths([4.0, 2.0, *[1.0] * 16, 0.5, 0.25]) == (3.0, 0.375)
