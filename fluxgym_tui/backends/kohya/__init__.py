@@ -7,13 +7,11 @@ from pathlib import Path
 from fluxgym_tui.backends.base import TrainCommand, TrainJob, flag_arguments
 from fluxgym_tui.backends.kohya.checkout import Checkout, expected_checkout, missing_reason
 from fluxgym_tui.backends.kohya.options import options_of
+from fluxgym_tui.backends.kohya.refused import refused_files, refused_options
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
-from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue
 
-_FLUX_WIDTH = 3072  # sd-scripts builds FLUX.1 and Chroma at their own width, whatever the file has
-_CAPTION_CHANGES = ("caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate")
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",  # else prints, and with them epochs and checkpoints, come late
     "PYTHONIOENCODING": "utf-8",
@@ -43,18 +41,7 @@ class KohyaBackend:
 
     def check(self, job: TrainJob) -> list[Finding]:
         """What sd-scripts would stop at, or do silently, found before it starts."""
-        findings = [*self._refused_options(job), *_contradictions(job), *_missing_files(job)]
-        if (width := _width(job.models.transformer)) not in (None, _FLUX_WIDTH):
-            findings.append(
-                Finding(
-                    code="model_of_other_size",
-                    severity=Severity.ERROR,
-                    title=f"sd-scripts trains models of FLUX.1's own size; this one is {width} wide",
-                    fix="Use backend: builtin, which goes by the file's own shapes.",
-                    path=str(job.models.transformer),
-                )
-            )
-        return findings
+        return [*self._unknown_options(job), *refused_options(_all_flags(job)), *refused_files(job)]
 
     def command(self, job: TrainJob) -> TrainCommand:
         """`accelerate launch flux_train_network.py` with the job's flags.
@@ -81,7 +68,7 @@ class KohyaBackend:
         )
         return TrainCommand(argv=argv, env=dict(_ENVIRONMENT), cwd=job.output_dir, log_format="kohya")
 
-    def _refused_options(self, job: TrainJob) -> Iterator[Finding]:
+    def _unknown_options(self, job: TrainJob) -> Iterator[Finding]:
         """What the checkout's own parser would not take; by the recorded table where it cannot be found."""
         known = options_of(self._checkout) if self._checkout else {}
         names = set(known) or set(FLAG_KINDS)
@@ -127,8 +114,8 @@ def _arguments(job: TrainJob) -> list[str]:
 
 def _tracker_flags(job: TrainJob) -> dict[str, FlagValue]:
     """A tracker that tells each step's own loss, which the log does not, where the spec has none of its own."""
-    said = {*job.flags, *(word.removeprefix("--").partition("=")[0] for word in job.extra_args)}
-    if said & {"log_with", "logging_dir"}:
+    said = _all_flags(job)
+    if "logging_dir" in said or said.get("log_with") == "wandb":
         return {}
     own: dict[str, FlagValue] = {
         "log_with": "tensorboard",
@@ -138,47 +125,11 @@ def _tracker_flags(job: TrainJob) -> dict[str, FlagValue]:
     return {name: value for name, value in own.items() if name not in said}
 
 
-def _contradictions(job: TrainJob) -> Iterator[Finding]:
-    """Pairs of options that sd-scripts refuses together, or of which one undoes the other."""
-    flags = job.flags
-    if flags.get("blocks_to_swap") and flags.get("cpu_offload_checkpointing"):
-        yield _error("--blocks_to_swap and --cpu_offload_checkpointing exclude each other", "Take one of them out.")
-    if flags.get("cache_text_encoder_outputs"):
-        for name in _CAPTION_CHANGES:
-            if flags.get(name):
-                yield _error(
-                    f"--{name} cannot be with cached captions (--cache_text_encoder_outputs)",
-                    "Take it out, or set flags.cache_text_encoder_outputs: false and its _to_disk.",
-                )
-    if flags.get("split_mode"):
-        yield Finding(
-            code="split_mode",
-            severity=Severity.WARNING,
-            title="--split_mode only sets --blocks_to_swap 18 nowadays",
-            fix="Set training.blocks_to_swap in its place.",
-        )
+def _all_flags(job: TrainJob) -> dict[str, FlagValue]:
+    """The options of the command by name, those among the extra arguments too."""
+    if not job.extra_args:
+        return dict(job.flags)
+    # Brings pydantic, which a supervisor does without.
+    from fluxgym_tui.config.flag_rules import extra_flags
 
-
-def _error(title: str, fix: str) -> Finding:
-    return Finding(code="flags_exclude", severity=Severity.ERROR, title=title, fix=fix)
-
-
-def _missing_files(job: TrainJob) -> Iterator[Finding]:
-    models = job.models
-    for path in (models.transformer, models.clip_l, models.t5xxl, models.ae):
-        if path is not None and not path.is_file():
-            yield Finding(
-                code="model_missing", severity=Severity.ERROR, title=f"There is no {path.name}", path=str(path)
-            )
-
-
-def _width(transformer: Path) -> int | None:
-    """How wide the model in the file is; None where that cannot be told."""
-    try:
-        tensors = read_header(transformer).tensors
-    except FluxgymError:
-        return None
-    for name in ("img_in.weight", "model.diffusion_model.img_in.weight"):
-        if name in tensors and tensors[name].shape:
-            return tensors[name].shape[0]
-    return None
+    return {**job.flags, **{name: value for _, name, value in extra_flags(job.extra_args)}}

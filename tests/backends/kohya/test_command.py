@@ -1,10 +1,12 @@
 """sd-scripts behind the seam: the command it is started with, what is refused before, and where it is found."""
 
+import itertools
 import json
+import re
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.specfile import build_spec
 from fluxgym_tui.config.vram import VRAM_KEYS
+from tests.backends.kohya import golden
 from tests.backends.kohya.fake_checkout import write_checkout
 
 DATA = Path(__file__).parents[2] / "data"
@@ -68,39 +71,70 @@ def command_of(checkout: Checkout, spec: Mapping[str, object], vram: str) -> tup
     return tuple(word.replace(str(checkout.root), "SD") for word in made.argv)
 
 
-GOLDEN_16G = """\
-SD/.venv/bin/accelerate launch --mixed_precision bf16 --num_processes 1 --num_machines 1 --dynamo_backend no
---num_cpu_threads_per_process 8 SD/flux_train_network.py
---pretrained_model_name_or_path /gym/models/unet/flux1-dev.sft --clip_l /gym/models/clip/clip_l.safetensors
---t5xxl /gym/models/clip/t5xxl_fp16.safetensors --ae /gym/models/vae/ae.sft
---sample_prompts /gym/outputs/hrld-person/sample_prompts.txt
---network_module networks.lora_flux --save_model_as safetensors --sdpa --cache_latents_to_disk
---cache_text_encoder_outputs --cache_text_encoder_outputs_to_disk --persistent_data_loader_workers
---mixed_precision bf16 --save_precision bf16 --gradient_checkpointing --fp8_base --optimizer_type adafactor
---optimizer_args relative_step=False scale_parameter=False warmup_init=False --lr_scheduler constant_with_warmup
---max_grad_norm 0 --highvram --learning_rate 0.0008 --network_dim 4 --network_alpha 1 --max_train_epochs 16
---save_every_n_epochs 4 --seed 42 --gradient_accumulation_steps 1 --guidance_scale 1 --timestep_sampling shift
---discrete_flow_shift 3.1582 --model_prediction_type raw --loss_type l2 --max_data_loader_n_workers 2
---network_train_unet_only --sample_every_n_steps 100
---dataset_config /gym/outputs/hrld-person/dataset.toml --output_dir /gym/outputs/hrld-person --output_name hrld-person
---log_with tensorboard --logging_dir /gym/outputs/hrld-person/logs --log_prefix hrld-person- --vae_batch_size 2
-"""
+def test_the_commands_of_every_recipe_and_model_are_the_recorded_ones() -> None:
+    recorded = golden.FILE.read_text(encoding="utf-8").split("\n\n")
+    assert len(recorded) == len(golden.cases())
+    for case, text in zip(golden.cases(), recorded, strict=True):
+        assert f"{golden.title(case)}\n{golden.text(golden.arguments(case))}".rstrip("\n") == text.rstrip("\n")
 
 
-def test_the_command_of_a_16_gb_card(checkout: Checkout) -> None:
-    spec = {
-        "samples": {"prompts": ["hrld person riding a bike"], "every_n_steps": 100},
-        "extra_args": ["--vae_batch_size", "2"],
-    }
-    assert command_of(checkout, spec, "16G") == tuple(GOLDEN_16G.split())
+COMMON = """\
+--network_module networks.lora_flux --sdpa --mixed_precision bf16 --save_precision bf16 --gradient_checkpointing
+--cache_latents_to_disk --cache_text_encoder_outputs --cache_text_encoder_outputs_to_disk --timestep_sampling shift
+--discrete_flow_shift 3.1582 --model_prediction_type raw --guidance_scale 1"""
+ADAFACTOR = """\
+--optimizer_type adafactor --optimizer_args relative_step=False scale_parameter=False warmup_init=False
+--lr_scheduler constant_with_warmup --max_grad_norm 0"""
 
 
-@pytest.mark.parametrize("vram", [key for key in VRAM_KEYS if key != "auto"])
-def test_every_command_is_one_that_sd_scripts_parser_takes(checkout: Checkout, vram: str) -> None:
-    argv = command_of(checkout, {"training": {"train_clip_l": True, "lr_warmup_steps": 0.1}}, vram)
-    words = argv[argv.index("SD/flux_train_network.py") + 1 :]
+@pytest.mark.parametrize(
+    ("vram", "pixels", "has", "lacks"),
+    [
+        ("48G", 512, "--optimizer_type adamw8bit", "--fp8_base --blocks_to_swap"),
+        ("40G", 512, "--optimizer_type adamw8bit", "--fp8_base --blocks_to_swap"),
+        ("24G", 512, "--fp8_base --optimizer_type adamw8bit", "--blocks_to_swap"),
+        ("20G", 512, "--fp8_base --optimizer_type adamw8bit", "--blocks_to_swap"),
+        ("16G", 512, f"--fp8_base {ADAFACTOR}", "--blocks_to_swap"),
+        ("16G", 1024, f"--fp8_base {ADAFACTOR} --blocks_to_swap 12", "--highvram"),
+        ("12G", 512, "--fp8_base --blocks_to_swap 16 --optimizer_type adamw8bit", "--highvram --split_mode"),
+        ("10G", 512, "--fp8_base --blocks_to_swap 22 t5xxl_fp8_e4m3fn", "--highvram"),
+        ("8G", 512, f"--fp8_base --blocks_to_swap 28 t5xxl_fp8_e4m3fn {ADAFACTOR}", "--highvram"),
+    ],
+)
+def test_a_recipe_is_what_sd_scripts_pages_say_for_that_memory(vram: str, pixels: int, has: str, lacks: str) -> None:
+    argv = golden.arguments(("flux-dev", vram, pixels))
+    words = {part for word in argv for part in (word, Path(word).stem)}
+    pairs = {f"{one} {two}" for one, two in itertools.pairwise(argv)}
+    for option in re.findall(r"--\w+(?: [^-]\S*)?", f"{COMMON} {has}".replace("\n", " ")):
+        assert option in pairs or option in words, option
+    assert set(has.split()) <= words
+    assert not set(lacks.split()) & words
+
+
+@pytest.mark.parametrize(
+    ("model", "has", "lacks"),
+    [
+        ("flux-schnell", "flux1-schnell.safetensors ae.sft", "--model_type"),
+        ("dev2pro", "flux1-dev2pro.safetensors", "--model_type"),
+        ("krea-dev", "flux1-krea-dev.safetensors", "--model_type"),
+        ("flex1-alpha", "Flex.1-alpha.safetensors", "--model_type"),
+        ("chroma1-hd", "Chroma1-HD.safetensors --model_type chroma --apply_t5_attn_mask sigmoid", "--clip_l shift"),
+        ("chroma1-base", "Chroma1-Base.safetensors --model_type chroma --apply_t5_attn_mask", "--clip_l shift"),
+    ],
+)
+def test_a_model_has_the_options_of_its_kind(model: str, has: str, lacks: str) -> None:
+    argv = golden.arguments((model, "24G", 512))
+    words = {part for word in argv for part in (word, Path(word).name)}
+    assert set(has.split()) <= words
+    assert not set(lacks.split()) & words
+    assert argv[argv.index("--guidance_scale") + 1] == ("0" if model.startswith("chroma") else "1")
+
+
+def taken(argv: Sequence[str]) -> dict[str, list[str]]:
+    """The options of a command with their values, each of which the recorded parser takes."""
+    begin = next(index for index, word in enumerate(argv) if word.endswith("flux_train_network.py"))
     used: dict[str, list[str]] = {}
-    for word in words:
+    for word in argv[begin + 1 :]:
         if word.startswith("--"):
             assert word[2:] not in used
             used[word[2:]] = []
@@ -113,6 +147,18 @@ def test_every_command_is_one_that_sd_scripts_parser_takes(checkout: Checkout, v
             assert values[0] in option["choices"]
         if option["type"] in ("int", "float"):
             {"int": int, "float": float}[option["type"]](values[0])
+    return used
+
+
+def test_every_recorded_command_is_one_that_the_parser_takes() -> None:
+    for case in golden.cases():
+        assert taken(golden.arguments(case))["network_module"] == ["networks.lora_flux"]
+
+
+@pytest.mark.parametrize("vram", [key for key in VRAM_KEYS if key != "auto"])
+def test_every_command_is_one_that_sd_scripts_parser_takes(checkout: Checkout, vram: str) -> None:
+    argv = command_of(checkout, {"training": {"train_clip_l": True, "lr_warmup_steps": 0.1}}, vram)
+    used = taken(argv)
     assert "network_train_unet_only" not in used
     unused = set(RECORDED["fluxgym_used"]) - set(used)
     # What fluxgym passes and a spec of ours has no need for: split_mode is blocks_to_swap, the rest is by recipe.
@@ -143,33 +189,6 @@ def test_chroma_has_no_clip_l_and_says_what_it_is(checkout: Checkout) -> None:
     assert "--clip_l" not in made.argv
     assert made.argv[made.argv.index("--model_type") + 1] == "chroma"
     assert made.argv[made.argv.index("--tokenizer_cache_dir") + 1] == "/m/k"
-
-
-def findings(checkout: Checkout, flags: dict[str, FlagValue]) -> dict[str, str]:
-    return {finding.code: finding.title for finding in KohyaBackend(checkout).check(job(flags))}
-
-
-def test_what_sd_scripts_would_stop_at_is_found_before(checkout: Checkout) -> None:
-    assert "--netwrk_dim" in findings(checkout, {"netwrk_dim": 4})["flag_refused"]
-    assert "flag_refused" not in findings(checkout, {"brand_new": 1})  # a newer checkout has it
-    assert "does not take many" in findings(checkout, {"brand_new": "many"})["flag_value"]
-    assert "exclude" in findings(checkout, {"blocks_to_swap": 8, "cpu_offload_checkpointing": True})["flags_exclude"]
-    cached: dict[str, FlagValue] = {"cache_text_encoder_outputs": True, "caption_dropout_rate": 0.1}
-    assert "caption_dropout_rate" in findings(checkout, cached)["flags_exclude"]
-    assert "split_mode" in findings(checkout, {"split_mode": True})
-    assert "model_missing" in findings(checkout, {})
-
-
-def test_a_model_of_another_size_is_not_for_sd_scripts(checkout: Checkout, tmp_path: Path) -> None:
-    header = json.dumps({"img_in.weight": {"dtype": "F32", "shape": [160, 64], "data_offsets": [0, 40960]}}).encode()
-    path = tmp_path / "tiny.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(40960))
-    files = ModelFiles(transformer=path, clip_l=path, t5xxl=path, ae=path)
-    found = KohyaBackend(checkout).check(
-        TrainJob(output_dir=tmp_path, output_name="x", dataset_config=tmp_path / "d", models=files)
-    )
-    assert [finding.code for finding in found] == ["model_of_other_size"]
-    assert "160 wide" in found[0].title
 
 
 class TestCheckout:
