@@ -20,6 +20,17 @@ _ADAFACTOR: dict[str, FlagValue] = {
     "lr_scheduler": "constant_with_warmup",
     "max_grad_norm": 0.0,
 }
+# The built-in trainer's: whether the blocks are held in fp8, and how many wait in the CPU's memory at about 512x512
+# pixels and above. docs/trainer.md has the arithmetic.
+_BUILTIN: dict[str, tuple[bool, int, int]] = {
+    "24G": (True, 0, 0),
+    "20G": (True, 0, 0),
+    "16G": (True, 8, 16),
+    "12G": (True, 18, 28),
+    "10G": (True, 24, 34),
+    "8G": (True, 30, 35),
+}
+_SMALL_PIXELS = 600 * 600
 # The options that belong to the optimiser of a recipe, and go with it when a spec names another.
 OPTIMIZER_FLAGS = frozenset(_ADAFACTOR)
 
@@ -44,8 +55,8 @@ _SMALL_T5 = frozenset({"8G", "10G"})
 def preset_flags(vram: str, *, backend: str, pixels: int = 512 * 512) -> dict[str, FlagValue]:
     """The options of the recipe `vram` for `backend` (`kohya` or `builtin`), as destination names with values.
 
-    `pixels` is the area trained at: 16 GB hold all of the model at 512x512, not at 1024x1024. The built-in trainer's
-    recipes have only what it honours. `auto` is none: `vram_for` resolves it.
+    `pixels` is the area trained at: larger pictures leave less memory for the model. The built-in trainer's recipes
+    have only what it honours. `auto` is none: `vram_for` resolves it.
 
     Raises:
         FluxgymError: there is no such recipe or backend.
@@ -60,7 +71,7 @@ def preset_flags(vram: str, *, backend: str, pixels: int = 512 * 512) -> dict[st
     )
     checkpointing: dict[str, FlagValue] = {} if on_cpu else {"gradient_checkpointing": True}
     if backend == "builtin":
-        return {**_COMMON, **precision, **checkpointing, "optimizer_type": "adamw"}
+        return {**_COMMON, **precision, **checkpointing, **_builtin_memory(key, pixels), "optimizer_type": "adamw"}
     if backend != "kohya":
         raise FluxgymError(f"there is no backend {backend}", hint="There are kohya and builtin.")
     recipe: dict[str, FlagValue] = {
@@ -77,6 +88,13 @@ def preset_flags(vram: str, *, backend: str, pixels: int = 512 * 512) -> dict[st
     return recipe
 
 
+def _builtin_memory(key: str, pixels: int) -> dict[str, FlagValue]:
+    fp8_base, at_small, at_large = _BUILTIN.get(key, (False, 0, 0))
+    blocks_to_swap = at_small if pixels <= _SMALL_PIXELS else at_large
+    flags: dict[str, FlagValue] = {"fp8_base": True} if fp8_base else {}
+    return flags | ({"blocks_to_swap": blocks_to_swap} if blocks_to_swap else {})
+
+
 def wants_small_t5(vram: str, *, backend: str) -> bool:
-    """Whether the recipe needs the fp8 T5 file to fit."""
+    """Whether the recipe needs the fp8 T5 file to fit; the built-in trainer brings T5 to the GPU layer by layer."""
     return backend == "kohya" and vram_key(vram) in _SMALL_T5

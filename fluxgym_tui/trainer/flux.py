@@ -178,7 +178,7 @@ def load_flux(
     The matrices of the blocks stay in fp8 where the file has them so, and with `fp8_base` (as float8_e4m3fn) in any
     case; each is cast when it is used. All the rest is in `dtype`. On the CPU, what is in the file as it is wanted is
     mapped, not copied. `blocks_to_swap` blocks, as sd-scripts counts them, lie in the CPU's memory between their uses.
-    Raises FluxgymError where the file cannot be read, is not such a checkpoint, or has too few blocks to swap.
+    Raises FluxgymError where the file cannot be read, or is not such a checkpoint.
     """
     path, device = Path(path), torch.device(device)
     check_flux1(path)
@@ -202,7 +202,7 @@ def load_flux(
             else:
                 weights[name] = file.load(names[name], dtype=stored_as, device=device)
     model.load_state_dict(weights, assign=True)
-    if swapped:
+    if blocks_to_swap:
         model.swap = BlockSwap([model.get_submodule(block) for block in swapped], device=device)
     return model.requires_grad_(False).eval()
 

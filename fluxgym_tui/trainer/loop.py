@@ -53,6 +53,7 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
         blocks_to_swap=options.blocks_to_swap or 0,
     )
     model.gradient_checkpointing = options.gradient_checkpointing
+    _tell_swap(model, options.blocks_to_swap or 0, report)
     texts = load_text_source(setup)
     learner = Learner(setup, model, texts)
     facts = _facts(setup, learner, model, started=started)
@@ -201,6 +202,18 @@ def _announce(setup: Setup, report: Reporter) -> None:
         report.warning("samples_never_due", "There are no samples to come: give sample_every_n_steps or _epochs.")
     if not setup.prompts and setup.options.sample_prompts is None and _wants_samples(setup.options):
         report.warning("samples_without_prompts", "There are no samples to come: give sample_prompts.")
+
+
+def _tell_swap(model: Flux, blocks_to_swap: int, report: Reporter) -> None:
+    if model.swap is None:
+        return
+    blocks = model.geometry.depth + model.geometry.depth_single_blocks
+    report.say(f"blocks that wait in the CPU's memory: {len(model.swap)} of {blocks}")
+    if len(model.swap) < 2 * blocks_to_swap - blocks_to_swap // 2:  # of them half are double, the others by two single
+        report.warning(
+            "fewer_blocks_swapped",
+            f"This model has too few blocks for --blocks_to_swap {blocks_to_swap}: all but two of a kind are swapped.",
+        )
 
 
 def _wants_samples(options: TrainerOptions) -> bool:

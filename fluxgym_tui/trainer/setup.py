@@ -24,7 +24,6 @@ from fluxgym_tui.trainer.network_args import NetworkArguments, read_network_argu
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
 from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.state import TrainState, read_state
-from fluxgym_tui.trainer.swap import swapped_blocks
 
 DEFAULT_OUTPUT_NAME = "last"
 T5_TOKENS_DEV = 512
@@ -77,11 +76,10 @@ def settle(options: TrainerOptions) -> Setup:
         _check_resumed(options, resumed, counts)
     network_args = network_arguments(options.network_args)
     arguments = read_network_arguments(network_args)
-    double, single = transformer.facts["double_blocks"], transformer.facts["single_blocks"]
-    arguments.check_blocks(double=double, single=single)
+    arguments.check_blocks(double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.blocks_to_swap:
-        _check_swap(options.blocks_to_swap, device=device, double=double, single=single)
+        _check_swap(options.blocks_to_swap, device=device)
     # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
     build_optimization(
         [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in _rates(options, arguments)],
@@ -137,13 +135,14 @@ def settle(options: TrainerOptions) -> Setup:
     )
 
 
-def _check_swap(blocks_to_swap: int, *, device: torch.device, double: int, single: int) -> None:
+def _check_swap(blocks_to_swap: int, *, device: torch.device) -> None:
+    if blocks_to_swap < 0:
+        raise FluxgymError(f"--blocks_to_swap {blocks_to_swap} is no number of blocks.", hint="Give 1 to 35.")
     if device.type == "cpu":
         raise FluxgymError(
             "--blocks_to_swap brings blocks from the CPU's memory to a GPU, and PyTorch finds none here.",
             hint="Leave it out: on the CPU the weights are the file's own pages, which need not all be in memory.",
         )
-    swapped_blocks(blocks_to_swap, depth=double, depth_single_blocks=single)
 
 
 def _seed(options: TrainerOptions, resumed: TrainState | None) -> int:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.linear import Linear
 
 KEPT_BLOCKS = 2  # of each kind, at least, as in sd-scripts
@@ -20,26 +19,12 @@ def swapped_blocks(blocks_to_swap: int, *, depth: int, depth_single_blocks: int)
     """Which double and which single blocks `--blocks_to_swap` means.
 
     As in sd-scripts n are n // 2 double and 2 (n - n // 2) single ones, and two of each kind stay: among these the
-    last, where the backward pass begins. They are spread evenly, so that the blocks between them give the copies time.
-    FluxgymError where there are not so many.
+    last, where the backward pass begins. A model that has fewer swaps all others of a kind (sd-scripts refuses it).
+    They are spread evenly, so that the blocks between them give the copies time.
     """
-
-    def fits(number: int) -> bool:
-        double, single = _parts(number)
-        return double <= depth - KEPT_BLOCKS and single <= depth_single_blocks - KEPT_BLOCKS
-
-    if blocks_to_swap < 1 or not fits(blocks_to_swap):
-        most = max(filter(fits, range(1, depth + depth_single_blocks)), default=0)
-        raise FluxgymError(
-            f"--blocks_to_swap {blocks_to_swap}: the model has {depth} double and {depth_single_blocks} single blocks.",
-            hint=f"Give 1 to {most}." if most else "Leave it out: the model is too small for it.",
-        )
-    double, single = _parts(blocks_to_swap)
+    double = min(blocks_to_swap // 2, max(0, depth - KEPT_BLOCKS))
+    single = min(2 * (blocks_to_swap - blocks_to_swap // 2), max(0, depth_single_blocks - KEPT_BLOCKS))
     return _spread(double, depth - 1), _spread(single, depth_single_blocks - 1)
-
-
-def _parts(number: int) -> tuple[int, int]:
-    return number // 2, 2 * (number - number // 2)
 
 
 def _spread(count: int, among: int) -> list[int]:
@@ -57,6 +42,9 @@ class BlockSwap:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._ahead: tuple[int, list[Tensor], torch.cuda.Event | None] | None = None
         self._last = -1
+
+    def __len__(self) -> int:
+        return len(self._linears)
 
     def __contains__(self, block: nn.Module) -> bool:
         return block in self._index

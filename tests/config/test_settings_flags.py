@@ -87,7 +87,7 @@ def test_every_recipe_gives_options_that_sd_scripts_takes(vram: str, backend: st
     swaps, checkpoints = "blocks_to_swap" in flags, flags.get("gradient_checkpointing") is True
     assert not swaps or (checkpoints and "highvram" not in flags)
     if backend == "builtin":
-        assert not {"fp8_base", "blocks_to_swap", "highvram"} & set(flags)
+        assert "highvram" not in flags
         assert flags["optimizer_type"] == "adamw"
 
 
@@ -102,6 +102,17 @@ def test_recipes_go_by_memory() -> None:
     assert "fp8_base" not in preset_flags("cpu", backend="kohya")
     assert [key for key in VRAM_KEYS if wants_small_t5(key, backend="kohya")] == ["8G", "10G"]
     assert not wants_small_t5("8G", backend="builtin")
+
+
+def test_the_built_in_trainer_swaps_more_on_smaller_cards_and_for_larger_pictures() -> None:
+    cards = ["cpu", "80G", "40G", "24G", "20G", "16G", "12G", "10G", "8G"]
+    for pixels, expected in (
+        (512 * 512, [0, 0, 0, 0, 0, 8, 18, 24, 30]),
+        (1024 * 1024, [0, 0, 0, 0, 0, 16, 28, 34, 35]),
+    ):
+        recipes = [preset_flags(card, backend="builtin", pixels=pixels) for card in cards]
+        assert [recipe.get("blocks_to_swap", 0) for recipe in recipes] == expected
+        assert [recipe.get("fp8_base", False) for recipe in recipes] == [card not in cards[:3] for card in cards]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.linear import Linear
 from fluxgym_tui.trainer.lora import create_lora
@@ -38,14 +37,14 @@ def test_swapped_blocks_are_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "depth", "singles", "hint"),
-    [(36, 19, 38, "Give 1 to 35"), (-1, 19, 38, "Give 1 to 35"), (20, 8, 38, "Give 1 to 13"), (1, 2, 2, "too small")],
+    ("number", "depth", "singles", "expected"),
+    [(36, 19, 38, (17, 36)), (18, 8, 38, (6, 18)), (18, 2, 4, (0, 2)), (1, 2, 2, (0, 0)), (4, 1, 1, (0, 0))],
 )
-def test_more_than_there_are_is_refused(number: int, depth: int, singles: int, hint: str) -> None:
-    with pytest.raises(FluxgymError, match=f"--blocks_to_swap {number}: the model has {depth} double") as caught:
-        swapped_blocks(number, depth=depth, depth_single_blocks=singles)
-    assert caught.value.hint is not None
-    assert hint in caught.value.hint
+def test_a_model_of_fewer_blocks_keeps_two_of_each_kind(
+    number: int, depth: int, singles: int, expected: tuple[int, int]
+) -> None:
+    double, single = swapped_blocks(number, depth=depth, depth_single_blocks=singles)
+    assert (len(double), len(single)) == expected
 
 
 class CountedSwap(BlockSwap):
