@@ -47,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "logout": Command("Share", "log out of Hugging Face on this machine"),
     "whoami": Command("Share", "say who is logged in to Hugging Face, and what the token may do"),
     "publish": Command("Share", "publish a run's LoRA to Hugging Face, with a model card and samples"),
+    "export": Command("Share", "write a spec, a run or a LoRA as another program wants it"),
 }
 
 FIRST_STEPS = """\

@@ -56,6 +56,7 @@ class Draft:
         self.options: dict[str, FlagValue] = {}
         self.extra_args: list[str] = []
         self.notes: list[Finding] = []
+        self._models = load_models(workspace=workspace)
 
     def warn(self, code: str, title: str, fix: str | None = None) -> None:
         """Note something that will not be as it was there."""
@@ -132,9 +133,13 @@ class Draft:
             "samples": samples,
             "extra_args": self.extra_args,
         }
-        if self.trigger:
-            data["trigger"] = " ".join(self.trigger.split())
+        if self.trigger and self.trigger.strip():
+            data["trigger"] = self.trigger.strip().splitlines()[0]  # of a caption, sd-scripts trains the first line
         data["training"]["train_clip_l"] = not unet_only
+        entry = self._models.get(base_model)
+        # What models.yaml asks for with this model, and the training did without.
+        without = {name for name, value in (entry.flags if entry else {}).items() if value is True} - flags.keys()
+        data["flags"] |= dict.fromkeys(without, False)
         return build_spec(data, folder=self.origin.absolute().parent, origin=str(self.origin))
 
     def _without_the_runs_own(self, options: dict[str, FlagValue]) -> dict[str, FlagValue]:
@@ -164,13 +169,12 @@ class Draft:
         return options
 
     def _base_model(self, options: dict[str, FlagValue]) -> str:
-        models = load_models(workspace=self.workspace)
         path = options.pop("pretrained_model_name_or_path", None)
         options.pop("model_type", None)  # the entry in models.yaml says it
         if self.base_model is not None:
-            key, found = model_key(self.base_model, models)
+            key, found = model_key(self.base_model, self._models)
         elif path:
-            key, found = model_of_file(self._path(path), models, workspace=self.workspace)
+            key, found = model_of_file(self._path(path), self._models, workspace=self.workspace)
         else:
             key, found = "flux-dev", []
             self.warn("no_base_model", "it names no base model: flux-dev is taken", "Set base_model.")
@@ -178,7 +182,7 @@ class Draft:
         return key
 
     def _compare_files(self, files: Mapping[str, Path], base_model: str, *, small_t5: bool) -> None:
-        entry = load_models(workspace=self.workspace).get(base_model)
+        entry = self._models.get(base_model)
         if entry is not None:
             self.notes += other_files(files, entry, workspace=self.workspace, small_t5=small_t5)
 

@@ -8,36 +8,15 @@ from fluxgym_tui.base.prompts import prompt_lines
 from fluxgym_tui.config.importers.draft import Draft
 from fluxgym_tui.config.importers.option_words import options_of
 from fluxgym_tui.config.importers.sd_toml import OWN_TABLE, take_own
+from fluxgym_tui.config.kohya_gui_fields import HUBER, NETWORK_ARGS, NEUTRAL, RENAMED, WITHOUT_EFFECT, is_off
 from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue, read_flag
 
-# The GUI's name of an option -> sd-scripts'.
-RENAMED = {
-    "max_resolution": "resolution",
-    "optimizer": "optimizer_type",
-    "flux1_cache_text_encoder_outputs": "cache_text_encoder_outputs",
-    "flux1_cache_text_encoder_outputs_to_disk": "cache_text_encoder_outputs_to_disk",
-}
 # Fields whose option depends on other fields; read by name below.
-READ_APART = {
+_READ_APART = {
     *("LoRA_type", "flux1_checkbox", "xformers", "epoch", "max_train_epochs", "max_train_steps", "lr_warmup"),
     *("lr_warmup_steps", "learning_rate", "unet_lr", "text_encoder_lr", "t5xxl_lr", "sample_prompts", "train_blocks"),
     *("additional_parameters", "max_data_loader_n_workers", "noise_offset_type", "dynamo_backend", OWN_TABLE),
 }
-# Options that sd-scripts does not use for FLUX, though the GUI passes them on.
-WITHOUT_EFFECT = {
-    *("adaptive_noise_scale", "clip_skip", "debiased_estimation_loss", "max_timestep", "max_token_length"),
-    *("min_snr_gamma", "min_timestep", "multires_noise_discount", "multires_noise_iterations", "noise_offset"),
-    *("noise_offset_random_strength", "sample_sampler", "scale_v_pred_loss_like_noise_pred", "v2", "vae"),
-    *("v_parameterization", "v_pred_like_loss", "weighted_captions", "huber_c", "huber_schedule", "huber_scale"),
-}
-_HUBER = {"huber_c", "huber_schedule", "huber_scale"}
-# FLUX LoRAs' own arguments (`--network_args`) by the GUI's fields.
-NETWORK_ARGS = (
-    *("img_attn_dim", "img_mlp_dim", "img_mod_dim", "single_dim", "txt_attn_dim", "txt_mlp_dim", "txt_mod_dim"),
-    *("single_mod_dim", "in_dims", "train_double_block_indices", "train_single_block_indices", "rank_dropout"),
-    *("module_dropout", "split_qkv", "train_t5xxl", "loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
-    "loraplus_text_encoder_lr_ratio",
-)
 # Of accelerate: how many processes on which cards. A run here is one process.
 _OF_ACCELERATE = ("multi_gpu", "gpu_ids", "extra_accelerate_launch_args", "main_process_port")
 # Fields of other kinds of LoRA or model, and of the GUI itself: nothing of them reaches a FLUX training.
@@ -79,12 +58,15 @@ def read_kohya_gui(data: Mapping[str, Any], draft: Draft) -> None:
             f"{draft.origin} trains no FLUX LoRA: its LoRA type is {kind}",
             hint="Only the type Flux1 can be imported: this program trains FLUX LoRAs in kohya's format.",
         )
+    with_huber = data.get("loss_type") in ("huber", "smooth_l1")
+    without_effect = WITHOUT_EFFECT if with_huber else {**WITHOUT_EFFECT, **HUBER}
+    neutral = {**NEUTRAL, **HUBER, **WITHOUT_EFFECT}
     unused = []
     for key, value in data.items():
         name = RENAMED.get(key, key)
-        if _off(value) or key in READ_APART or key in NETWORK_ARGS:
+        if is_off(value) or key in _READ_APART or key in NETWORK_ARGS or value == neutral.get(key):
             continue
-        if name in WITHOUT_EFFECT and not (name in _HUBER and data.get("loss_type") in ("huber", "smooth_l1")):
+        if key in without_effect:
             unused.append(key)
         elif key in _OF_ACCELERATE:
             draft.warn("accelerate", f"{key} = {value} is left out: a run is one process on one card")
@@ -96,13 +78,17 @@ def read_kohya_gui(data: Mapping[str, Any], draft: Draft) -> None:
             )
     if unused:
         draft.tell("no_effect", f"left out, as sd-scripts does not use them for FLUX: {', '.join(sorted(unused))}")
+    if str(data.get("model_type")).lower() == "chroma":  # the GUI says so itself: Chroma trains with nothing else
+        draft.options["apply_t5_attn_mask"] = True
+        if is_off(data.get("guidance_scale")):
+            draft.options["guidance_scale"] = 0.0
     _attention(data, draft)
     _length(data, draft)
     _rates(data, draft)
     _network(data, draft)
     workers = data.get("max_data_loader_n_workers")
     draft.options["max_data_loader_n_workers"] = (
-        0 if _off(workers) else _option("workers", "max_data_loader_n_workers", workers)
+        0 if is_off(workers) else _option("workers", "max_data_loader_n_workers", workers)
     )
     draft.samples["prompts"] = prompt_lines(str(data.get("sample_prompts") or ""))
     # The GUI takes quotes out and splits at spaces; what stands here beats the fields.
@@ -114,10 +100,6 @@ def read_kohya_gui(data: Mapping[str, Any], draft: Draft) -> None:
         draft.warn("not_read", f"additional_parameters: {problem}; left out")
     draft.find_pictures()
     take_own(data.get(OWN_TABLE), draft)
-
-
-def _off(value: Any) -> bool:
-    return value in ("", 0, None)  # False is 0
 
 
 def _option(key: str, name: str, value: Any) -> FlagValue:
@@ -140,9 +122,9 @@ def _attention(data: Mapping[str, Any], draft: Draft) -> None:
 
 def _length(data: Mapping[str, Any], draft: Draft) -> None:
     for name in ("max_train_epochs", "max_train_steps"):
-        if not _off(data.get(name)):
+        if not is_off(data.get(name)):
             draft.options[name] = _option(name, name, data[name])
-    if not _off(data.get("epoch")) and not draft.options.keys() & {"max_train_epochs", "max_train_steps"}:
+    if not is_off(data.get("epoch")) and not draft.options.keys() & {"max_train_epochs", "max_train_steps"}:
         draft.options["max_train_epochs"] = _option("epoch", "max_train_epochs", data["epoch"])
         if data.get("dataset_config"):
             draft.tell(
@@ -151,9 +133,9 @@ def _length(data: Mapping[str, Any], draft: Draft) -> None:
                 "sd-scripts' 1600 steps in its place",
             )
     steps, percent = data.get("lr_warmup_steps"), data.get("lr_warmup")
-    if not _off(steps):
+    if not is_off(steps):
         draft.options["lr_warmup_steps"] = _option("lr_warmup_steps", "lr_warmup_steps", steps)
-    elif not _off(percent):
+    elif not is_off(percent):
         share = _option("lr_warmup", "learning_rate", percent)
         draft.options["lr_warmup_steps"] = float(share) / 100 if isinstance(share, float) else 0
 
@@ -176,13 +158,13 @@ def _rates(data: Mapping[str, Any], draft: Draft) -> None:
 
 def _rate(data: Mapping[str, Any], name: str) -> float:
     value = data.get(name)
-    return 0.0 if _off(value) else float(str(_option(name, "learning_rate", value)))
+    return 0.0 if is_off(value) else float(str(_option(name, "learning_rate", value)))
 
 
 def _network(data: Mapping[str, Any], draft: Draft) -> None:
-    arguments = [f"{name}={data[name]}" for name in NETWORK_ARGS if not _off(data.get(name))]
+    arguments = [f"{name}={data[name]}" for name in NETWORK_ARGS if not is_off(data.get(name))]
     if data.get("train_lora_ggpo"):
-        arguments += [f"{name}={data[name]}" for name in ("ggpo_sigma", "ggpo_beta") if not _off(data.get(name))]
+        arguments += [f"{name}={data[name]}" for name in ("ggpo_sigma", "ggpo_beta") if not is_off(data.get(name))]
     blocks = str(data.get("train_blocks") or "all")
     if data.get("split_mode"):
         blocks = "single"

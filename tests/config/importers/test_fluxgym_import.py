@@ -115,7 +115,6 @@ def test_a_recipe_for_16_gb_keeps_its_optimiser_with_the_built_in_trainer(tmp_pa
     flags = effective_flags(spec, backend="builtin", vram="16G")
     assert flags["optimizer_type"] == "adafactor"
     assert flags["max_grad_norm"] == 0.0
-    assert "fp8_base" not in flags
     assert spec.training.train_clip_l is False
 
 

@@ -1,0 +1,1 @@
+"""What `export` can write: a module a kind of target."""
