@@ -28,6 +28,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import list_runs
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, all_actions, bindings
+from fluxgym_tui.ui.captioning import Captioning
 from fluxgym_tui.ui.draft import Draft, OpenedDraft
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
@@ -86,6 +87,7 @@ class FluxgymApp(App[None]):
         self.trigger = trigger
         self.run_shown = run
         self.draft = Draft()
+        self.captioning = Captioning(self)
         self.draft_wanted: OpenedDraft | None = None  # chosen before there was a screen to take it
         self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
         self.alive_line = ""

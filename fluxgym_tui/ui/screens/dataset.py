@@ -16,8 +16,8 @@ from fluxgym_tui.ui.draft import OpenedDraft
 from fluxgym_tui.ui.draft_fields import PATH, TRIGGER
 from fluxgym_tui.ui.picture_rows import PictureRow, problems_of
 from fluxgym_tui.ui.picture_words import about_lines
+from fluxgym_tui.ui.screens.auto_captions import AutoCaptions
 from fluxgym_tui.ui.screens.dataset_actions import DATASET_ACTIONS, NEEDS_PICTURES
-from fluxgym_tui.ui.screens.dataset_rows import DatasetRows
 from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.picture import Picture
 
@@ -36,7 +36,7 @@ NOTHING = """\
   o   choose another folder"""
 
 
-class DatasetScreen(DatasetRows):
+class DatasetScreen(AutoCaptions):
     """The pictures of the draft."""
 
     NAME = "dataset"
@@ -62,6 +62,7 @@ class DatasetScreen(DatasetRows):
         yield Static("", id="empty", classes="empty", markup=False)
         with Vertical(id="work"):
             yield Static("", id="folder")
+            yield Static("", id="captioning", markup=False)
             yield Input(placeholder="words in name or caption; enter keeps, esc leaves", id="search", compact=True)
             with Horizontal(id="middle"):
                 yield LineList(id="pictures", help_title="The pictures")
@@ -75,6 +76,7 @@ class DatasetScreen(DatasetRows):
         self.query_one("#work").display = False
         self.query_one("#search").display = False
         self.query_one("#pictures").focus()
+        self.follow_captioning()
         self._tell_empty()
 
     # Showing

@@ -11,6 +11,8 @@ DATASET_ACTIONS: tuple[Action, ...] = (
            help="Write the caption of this picture (enter, too); esc leaves it, and it is saved."),
     Action(id="dataset.editor", keys="e", label="editor", action="editor", shown=False,
            help="Write the caption in your own editor, as $VISUAL or $EDITOR name it."),
+    Action(id="dataset.auto", keys="a", label="by a model", action="auto",
+           help="Have captions made by Florence-2, an endpoint or a program of yours: of the marked pictures, or all."),
     Action(id="dataset.bulk", keys="b", label="many", action="bulk",
            help="Find and replace, put words before or behind: on the marked pictures, else on all that are shown."),
     Action(id="dataset.trigger", keys="t", label="trigger", action="trigger",
@@ -54,7 +56,7 @@ DATASET_ACTIONS: tuple[Action, ...] = (
 
 NEEDS_PICTURES = frozenset(
     {
-        "edit", "editor", "missing", "bulk", "trigger", "convert", "filter", "subset", "search", "mark", "mark_all",
-        "preview", "copy", "copy_caption", "neighbour",
+        "auto", "edit", "editor", "missing", "bulk", "trigger", "convert", "filter", "subset", "search", "mark",
+        "mark_all", "preview", "copy", "copy_caption", "neighbour",
     }
 )  # fmt: skip
