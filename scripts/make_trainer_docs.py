@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from fluxgym_tui.config.presets import preset_flags
 from fluxgym_tui.trainer.flag_table import FLAGS, Flag, Status
+from fluxgym_tui.trainer.memory import GIB, estimate_memory
 
 TARGET = Path(__file__).parents[1] / "docs" / "trainer.md"
 
@@ -43,6 +45,47 @@ A flag is honoured, or refused by its name before anything is loaded; none is ta
 | SIGINT, SIGTERM (130, 143 in a shell) | stopped, as asked |
 """
 
+MEMORY = """
+## Checkpoints and memory
+
+A checkpoint is one file in BFL's layout (`.safetensors` or `.sft`, keys with or without `model.diffusion_model.`), in
+bf16, fp16, fp32 or plain fp8 (e4m3fn, e5m2), of FLUX.1-dev, schnell or any model of that architecture: sizes and depth
+come from its tensors, so Flex.1-alpha's 8 double blocks are as good as 19. Its header is read before anything else.
+What it is otherwise is said by name and refused: fp8_scaled, quantised (GGUF, nf4), a whole pipeline with CLIP inside,
+a folder or part in diffusers' layout, a LoRA, SDXL, SD, SD 3, Chroma (kohya trains it), FLUX.2, Kontext (by its file's
+name or metadata; nothing else tells it from dev), Fill, Canny, Depth, a file that is cut short.
+
+Every tensor goes straight to its place, so there is one copy. On the CPU what is wanted as the file has it is mapped:
+the weights are the file's own pages. Otherwise tensors are read one by one. Peak memory on loading is in
+[performance.md](performance.md).
+
+- **fp8.** The matrices of the blocks (99% of the model) stay in fp8 where the file has them so; `--fp8_base` makes them
+  so (e4m3fn). Each is cast to the precision of computing when it is used, so an fp8 file gives exactly what the same
+  numbers in bf16 would give. Biases, norms, embedders and the last layer are never rounded to fp8; sd-scripts rounds
+  all of the model. T5's fp8 file (`t5xxl_fp8_e4m3fn`) is used the same way, layer by layer.
+- **`--blocks_to_swap N`.** The base never changes while a LoRA learns, so a swapped block has one home, in the CPU's
+  page-locked memory, and a copy on the GPU while it is used: it comes on a stream of its own while the block before it
+  computes, and nothing goes back. Two such blocks are on the GPU at a time. They are spread over the depth. The CPU's
+  memory holds them: up to 1.4 times their size, since page-locked memory is given out in powers of two. T5's layers
+  come from the file's pages one by one then, so that it fits any card.
+- **`--gradient_checkpointing`** keeps of each block its input and attention's output, and computes the rest again.
+
+All of it gives the same numbers, bit for bit, with and without (but for the rounding of `--fp8_base`), as tests show on
+the CPU, with copies from its memory to its memory in a GPU's place. What only a GPU does (the second stream,
+page-locked memory, its out-of-memory errors) is not run by this project's tests, whose machines have none.
+
+What the recipes (`vram:` of a spec) ask for, and the GPU memory that takes, for FLUX.1-dev, rank 16, batch 1, AdamW,
+bf16, captions of 512 tokens. **Computed, not measured** (`fluxgym_tui/trainer/memory.py`: weights, adapters with
+gradients and moments, what a step keeps, and 1.2 GB for CUDA itself).
+
+| recipe | at 512x512 | GiB | at 1024x1024 | GiB |
+|---|---|---|---|---|
+"""
+MEMORY_END = """
+FLUX.1-dev at 1024x1024 does not fit 8 GB at rank 16; at rank 4 it takes 1 GiB less. The CPU's recipe has none of these.
+"""
+CARDS = ("48G", "40G", "24G", "20G", "16G", "12G", "10G", "8G")
+
 TITLES = {
     Status.HONOURED: "Honoured",
     Status.ALWAYS: "Taken, and always so",
@@ -53,7 +96,7 @@ TITLES = {
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
+    parts = [HEAD, MEMORY, *map(_recipe_row, CARDS), MEMORY_END]
     for status, title in TITLES.items():
         flags = [flag for flag in FLAGS.values() if flag.status is status]
         parts.append(f"\n## {title} ({len(flags)})\n\n")
@@ -63,6 +106,18 @@ def page() -> str:
         )
         parts.extend(_row(flag, with_default=with_default) for flag in flags)
     return "".join(parts)
+
+
+def _recipe_row(card: str) -> str:
+    cells = [f"`{card}`"]
+    for side_px in (512, 1024):
+        recipe = preset_flags(card, backend="builtin", pixels=side_px**2)
+        fp8_base, blocks_to_swap = bool(recipe.get("fp8_base")), recipe.get("blocks_to_swap", 0)
+        assert isinstance(blocks_to_swap, int)
+        words = ["`fp8_base`"] * fp8_base + [f"`blocks_to_swap {blocks_to_swap}`"] * bool(blocks_to_swap)
+        total = estimate_memory(side_px**2, fp8_base=fp8_base, blocks_to_swap=blocks_to_swap).total
+        cells += [", ".join(words) or "all in bf16", f"{total / GIB:.1f}"]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _row(flag: Flag, *, with_default: bool) -> str:

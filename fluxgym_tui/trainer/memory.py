@@ -5,12 +5,13 @@ C is the hidden size, M the MLP's width, L the tokens of picture and caption tog
 
 from dataclasses import dataclass
 
+GIB = 1024**3
 BF16_BYTES, FP8_BYTES, F32_BYTES = 2, 1, 4
 PATCH_PX = 16  # a token stands for so many pixels in either direction
 
 # Numbers of C that a token leaves for the backward pass of one block, and as many again in flight as gradients and
 # temporaries: the first is counted by a test, the second is assumed.
-KEPT_IN_BLOCK = 25
+KEPT_IN_BLOCK = 27
 IN_FLIGHT = 20
 # Numbers of C that a token leaves of a block that is computed again: its input, and attention's output.
 KEPT_OF_BLOCK = 2
