@@ -130,6 +130,18 @@ def discard_edit(spec_file: Path, name: str) -> None:
         ) from error
 
 
+def carry_edits(old: Path, new: Path) -> None:
+    """Give the spec at `new` the edited files of the one at `old`, which it was saved as before.
+
+    Raises:
+        FluxgymError: they cannot be read or written.
+    """
+    if hand_edits(new):
+        return
+    for edit in hand_edits(old):
+        keep_edit(new, edit.name, edit.text, made_from=edit.made_from, places=edit.places)
+
+
 def moved(text: str, old: RunPlaces, new: RunPlaces) -> str:
     """`text` with the folders and the name of one run in place of another's."""
     for before, after in ((old.output_dir, str(new.output_dir)), (old.staged, str(new.staged))):

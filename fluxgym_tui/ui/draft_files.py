@@ -8,6 +8,7 @@ from typing import Any
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
+from fluxgym_tui.config.by_hand import carry_edits
 from fluxgym_tui.config.spec import TrainSpec, output_name
 from fluxgym_tui.config.spec_edit import update_spec_text
 from fluxgym_tui.config.specfile import build_spec, dump_spec, load_spec, spec_data
@@ -148,6 +149,8 @@ def _save_spec(
     written = _text(spec, text, target)
     if written != text:
         write_atomic(target, written)
+    if file is not None and file != target:
+        carry_edits(file, target)
     return SavedDraft(version=version, file=target, mtime_ns=target.stat().st_mtime_ns)
 
 

@@ -70,7 +70,8 @@ class StartAsked(Message):
 
 @dataclass
 class StartEnded(Message):
-    """The run that was started, or why none was."""
+    """The run that was started and which of its files are edited by hand, or why none was."""
 
     run: RunDirectory | None
     error: FluxgymError | None = None
+    edited: tuple[str, ...] = ()

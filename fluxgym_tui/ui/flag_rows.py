@@ -1,15 +1,22 @@
 """The rows of the Flags screen: every option of the chosen backend by group, with its value and where that is from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 from fluxgym_tui.backends.base import argument_text
-from fluxgym_tui.backends.builtin import refused_flags
+from fluxgym_tui.backends.builtin import flag_notes, refused_flags
+from fluxgym_tui.backends.kohya.checkout import find_checkout
+from fluxgym_tui.backends.kohya.options import ParserOption, options_of
+from fluxgym_tui.backends.kohya.source_options import source_options
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.checks.preflight import Preflight
 from fluxgym_tui.config.flag_rules import FIXED_IN_DATASET, SAID_ELSEWHERE, SECRETS
 from fluxgym_tui.config.sd_flags import CHOICES, FLAG_KINDS, FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.specfile import build_spec
+from fluxgym_tui.config.workspace import Workspace
 
 # Group: the beginnings of its options' names; the first group that fits has the option.
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -37,13 +44,15 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("hub and metadata", ("huggingface", "metadata")),
 )  # fmt: skip
 OTHER = "other"
+_PATHS = ("_dir", "_file", "_path", "_weights", "resume", "_config")
 
 
 @dataclass(frozen=True, slots=True)
 class FlagRow:
     """One option: its value as shown (empty where it is not given), whether that is not the default, and why not.
 
-    `locked` says where it is set instead, or why nobody takes it; None where it can be set here.
+    `locked` says where it is set instead, or why nobody takes it; None where it can be set here. `help` is sd-scripts'
+    own, and what our trainer adds; `own_default` that of sd-scripts' parser, where a new spec does not say another.
     """
 
     name: str
@@ -53,6 +62,13 @@ class FlagRow:
     value: FlagValue | None
     default: FlagValue | None
     locked: str | None
+    help: str = ""
+    own_default: Any = None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its value is a file or folder of this machine."""
+        return self.kind == "text" and not self.choices and self.name.endswith(_PATHS)
 
     @property
     def changed(self) -> bool:
@@ -76,28 +92,67 @@ def flag_words(value: FlagValue | None) -> str:
     return argument_text(value)
 
 
-def flag_rows(ready: Preflight) -> tuple[FlagRow, ...]:
-    """Every option of sd-scripts' FLUX trainer, by group and name."""
+def known_options(ready: Preflight, workspace: Workspace) -> dict[str, ParserOption]:
+    """sd-scripts' options with their help, by name: of the checkout that would train, else of one that is here.
+
+    For backend kohya the checkout's own parser is asked, which takes seconds the first time: call it in a thread.
+    """
+    try:
+        checkout = find_checkout(workspace=workspace.root)
+    except FluxgymError:
+        return {}  # $FLUXGYM_SD_SCRIPTS names none: the preflight says so where it matters
+    if checkout is None:
+        return {}
+    if ready.backend.name == "kohya":
+        return options_of(checkout)
+    return {option.name: option for option in map(ParserOption.from_parser, source_options(checkout.root))}
+
+
+def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[FlagRow, ...]:
+    """Every option of the trainer, by group and name; `options` are sd-scripts' own, as far as they are known.
+
+    The checkout decides which there are where kohya trains: another version may have others than are known here.
+    """
     spec = ready.spec
     plain = build_spec({"name": spec.name, "base_model": spec.base_model, "dataset": {"path": spec.dataset.path}})
     defaults = effective_flags(plain, backend=ready.backend.name, vram=spec.training.vram, model=ready.model)
-    refused = refused_flags() if ready.backend.name == "builtin" else {}
-    names = [*FLAG_KINDS, *(name for name in ready.flags if name not in FLAG_KINDS)]
-    rows = [
-        FlagRow(
-            name,
-            group_of(name),
-            FLAG_KINDS.get(name, "text"),
-            CHOICES.get(name, ()),
-            ready.flags.get(name),
-            defaults.get(name),
-            _locked(name, refused),
+    builtin = ready.backend.name == "builtin"
+    refused = refused_flags() if builtin else {}
+    notes = flag_notes() if builtin else {}
+    names = FLAG_KINDS if builtin or not options else options
+    rows = []
+    for name in dict.fromkeys([*names, *ready.flags]):
+        option = options.get(name)
+        rows.append(
+            FlagRow(
+                name,
+                group_of(name),
+                FLAG_KINDS.get(name, "text" if option is None else option.kind),
+                CHOICES.get(name, ()) if option is None or option.choices is None else option.choices,
+                ready.flags.get(name),
+                defaults.get(name),
+                _locked(name, refused),
+                help=" ".join(text for text in (option.help if option else None, notes.get(name)) if text),
+                own_default=None if option is None else option.default,
+            )
         )
-        for name in names
-    ]
     order = [group for group, _ in _GROUPS]
     rows.sort(key=lambda row: (order.index(row.group) if row.group in order else len(order), row.name))
     return tuple(rows)
+
+
+def unknown_option(words: Sequence[str], known: Iterable[str]) -> str | None:
+    """What to say of the first option in `words` that nobody knows, with the nearest; None where all are known.
+
+    The beginning of a name counts as argparse has it.
+    """
+    names = sorted(known)
+    for word in words:
+        name = word[2:].partition("=")[0].replace("-", "_")
+        if word.startswith("--") and not any(one.startswith(name) for one in names):
+            near = get_close_matches(name, names, n=1)
+            return f"there is no option --{name}" + (f"; did you mean --{near[0]}?" if near else "")
+    return None
 
 
 def group_of(name: str) -> str:
@@ -118,8 +173,12 @@ def _locked(name: str, refused: dict[str, str]) -> str | None:
 
 
 def filtered_flags(rows: Sequence[FlagRow], *, words: str, changed_only: bool) -> tuple[FlagRow, ...]:
-    """Those of `rows` that have `words` in name or group, and are changed where only those are wanted."""
-    wanted = words.casefold().replace("-", "_")
+    """Those of `rows` that have `words` in name, group or help, and are changed where only those are wanted."""
+    wanted = words.casefold()
+    name = wanted.removeprefix("--").replace("-", "_")
     return tuple(
-        row for row in rows if (not changed_only or row.changed) and (wanted in row.name or wanted in row.group)
+        row
+        for row in rows
+        if (not changed_only or row.changed)
+        and (name in row.name or wanted in row.group or wanted in row.help.casefold())
     )

@@ -9,8 +9,9 @@ from fluxgym_tui.config.sd_flags import FLAG_KINDS
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.flag_rows import OTHER, group_of
-from fluxgym_tui.ui.screens.flag_dialogs import EditText, FilesScreen
+from fluxgym_tui.ui.screens.flag_dialogs import EditText
 from fluxgym_tui.ui.screens.flags import FlagsScreen
+from fluxgym_tui.ui.screens.run_files import RunFilesScreen
 from tests.ui.test_parameters import photos
 from tests.ui.waiting import until
 
@@ -27,9 +28,9 @@ async def find(pilot: Pilot[None], screen: FlagsScreen, name: str) -> None:
 
 async def opened(pilot: Pilot[None], app: FluxgymApp) -> FlagsScreen:
     """The screen, once its options are known."""
-    await until(pilot, lambda: app.draft.planned, what="the plan")
     screen = app.screen
     assert isinstance(screen, FlagsScreen)
+    await until(pilot, lambda: app.draft.planned and screen.rows, what="the options")
     return screen
 
 
@@ -94,7 +95,7 @@ async def test_files_and_extra_arguments(workspace: Workspace, photos: Path) -> 
         assert app.draft.spec.extra_args == ("--fluxgym_probe", "--training_comment", "two words")
         await until(pilot, lambda: app.draft.planned, what="the plan")
         await pilot.press("c")
-        assert isinstance(app.screen, FilesScreen)
+        await until(pilot, lambda: isinstance(app.screen, RunFilesScreen), what="the files")
         text = app.screen.query_one(TextArea)
         assert "--training_comment 'two words'" in text.text
         await pilot.press("n")

@@ -82,6 +82,11 @@ class BuiltinBackend:
         return TrainCommand(argv=argv, env=env, cwd=job.output_dir, log_format="builtin")
 
 
+def flag_notes() -> dict[str, str]:
+    """Every option that the built-in trainer knows, its own too, each with what there is to say about it."""
+    return flags.notes()
+
+
 def refused_flags() -> dict[str, str]:
     """Options of sd-scripts that the built-in trainer does not take, each with the reason."""
     return flags.refusals()

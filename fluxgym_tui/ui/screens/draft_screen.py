@@ -152,6 +152,7 @@ class DraftScreen(WorkScreen):
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
     def _look(self, *, rescan: bool = False) -> None:
         from fluxgym_tui.checks.preflight import preflight
+        from fluxgym_tui.config.by_hand import hand_edits
         from fluxgym_tui.ui.draft_messages import FolderScanned, Surveyed
         from fluxgym_tui.ui.draft_scans import same_scans, scan_folders
         from fluxgym_tui.ui.pace import known_pace
@@ -176,7 +177,8 @@ class DraftScreen(WorkScreen):
         if spec is None:
             return
         try:
-            ready = preflight(spec, workspace=self.fluxgym.workspace, scanned=scans)
+            by_hand = hand_edits(draft.file)
+            ready = preflight(spec, workspace=self.fluxgym.workspace, scanned=scans, by_hand=by_hand)
         except FluxgymError as error:
             if not worker.is_cancelled:
                 self.post_message(Surveyed(spec, None, str(error)))
@@ -319,6 +321,7 @@ class DraftScreen(WorkScreen):
 
     @work(thread=True, exclusive=True, group="start", exit_on_error=False)
     def _start(self, spec: "TrainSpec", *, beside: bool) -> None:
+        from fluxgym_tui.config.by_hand import hand_edits
         from fluxgym_tui.runs.launch import launch
         from fluxgym_tui.runs.listing import list_runs
         from fluxgym_tui.ui.draft_messages import StartAsked, StartEnded
@@ -330,7 +333,9 @@ class DraftScreen(WorkScreen):
                 self.post_message(StartAsked(tuple(alive)))
                 return
         try:
-            self.post_message(StartEnded(launch(spec, workspace=workspace)))
+            by_hand = hand_edits(self.draft.file)
+            run = launch(spec, workspace=workspace, by_hand=by_hand)
+            self.post_message(StartEnded(run, edited=tuple(edit.name for edit in by_hand)))
         except FluxgymError as error:
             self.post_message(StartEnded(None, error))
 
@@ -361,7 +366,8 @@ class DraftScreen(WorkScreen):
         self.draft.starting = False
         self.refresh_bindings()
         if message.run is not None:
-            self.notify(f"{message.run.name} is started. It goes on when this app is closed.")
+            edited = f" It trains from {' and '.join(message.edited)} as edited by hand." if message.edited else ""
+            self.notify(f"{message.run.name} is started. It goes on when this app is closed.{edited}")
             self.fluxgym.open_run(message.run)
         elif message.error is not None:
             self.fluxgym.tell_error(message.error)

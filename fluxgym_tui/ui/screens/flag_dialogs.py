@@ -1,37 +1,77 @@
-"""The windows of the Flags screen: one value to type, and the files of the run to read and copy."""
+"""The windows of the Flags screen: a value to type, or one of a few to choose."""
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.suggester import SuggestFromList
-from textual.widgets import Input, Static, TextArea
+from textual.suggester import Suggester
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.screens.dialog import Dialog
+
+TypedAs = Literal["text", "integer", "number"]
+TYPED_AS: dict[str, TypedAs] = {"whole": "integer", "number": "number", "whole_or_number": "number"}
+
+
+class PathSuggester(Suggester):
+    """Completes the path of a file that is there; the right arrow takes it."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The first path that begins like `value`; None where there is none."""
+        return await asyncio.to_thread(_completed, value)
+
+
+def _completed(value: str) -> str | None:
+    head, _, begun = value.rpartition("/")
+    if not head and not value.startswith("/"):
+        return None
+    try:
+        names = sorted(os.listdir(Path(f"{head}/").expanduser()))  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return None
+    found = next((name for name in names if name.startswith(begun) and (begun or not name.startswith("."))), None)
+    return None if found is None else f"{head}/{found}"
 
 
 class EditText(Dialog[str]):
     """Answers with what was typed, once it can be read."""
 
     def __init__(
-        self, title: str, words: str, value: str, *, choices: tuple[str, ...], check: Callable[[str], str | None]
+        self,
+        title: str,
+        words: str,
+        value: str,
+        *,
+        check: Callable[[str], str | None],
+        typed_as: TypedAs = "text",
+        path: bool = False,
     ) -> None:
-        """`check` tells what is wrong with a text, or None; `choices` are offered while typing."""
+        """`check` tells what is wrong with a text, or None; of `typed_as` only its letters can be typed; with `path`
+        files are completed."""
         super().__init__()
-        self._title, self._words, self._value, self._choices, self._check = title, words, value, choices, check
+        self._title, self._words, self._value, self._check = title, words, value, check
+        self._typed_as, self._path = typed_as, path
 
     def compose(self) -> ComposeResult:
-        suggester = SuggestFromList(self._choices) if self._choices else None
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._words, markup=False)
-            yield Input(self._value, suggester=suggester)
+            yield Input(self._value, type=self._typed_as, suggester=PathSuggester() if self._path else None)
             yield Static("", id="wrong", markup=False)
-            yield Static("enter takes it, empty takes the default · esc leaves it as it was", classes="muted")
+            completes = "right takes what is offered · " if self._path else ""
+            yield Static(
+                f"enter takes it, empty takes the default · {completes}esc leaves it as it was", classes="muted"
+            )
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
@@ -47,42 +87,27 @@ class EditText(Dialog[str]):
             self.dismiss(event.value)
 
 
-class FilesScreen(Dialog[None]):
-    """Shows one file after the other, to read and to copy."""
+class ChooseOne(Dialog[str]):
+    """Answers with one of a few values; the empty one takes the default."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "next_file", "next file", tooltip="Show the next file."),
-        Binding("y", "copy", "copy", tooltip="Copy the file to the clipboard of your terminal."),
-    ]
-
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, title: str, words: str, value: str, *, choices: tuple[str, ...]) -> None:
         super().__init__()
-        self._files = dict(files)
-        self._names = tuple(files)
-        self._at = 0
+        self._title, self._words, self._value = title, words, value
+        self._choices = ("", *(choice for choice in choices if choice))
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog wide"):
-            yield Static("", id="name", classes="dialog-title", markup=False)
-            yield TextArea(read_only=True, compact=True, soft_wrap=True, show_line_numbers=False)
-            yield Static("n next file · y copies it · esc closes", classes="muted")
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            yield Static(self._words, markup=False)
+            yield OptionList(*(Option(choice or "the default", id=f"choice-{number}")
+                               for number, choice in enumerate(self._choices)), markup=False)  # fmt: skip
+            yield Static("enter takes it · esc leaves it as it was", classes="muted")
 
     def on_mount(self) -> None:
-        self._show()
-        self.query_one(TextArea).focus()
+        listed = self.query_one(OptionList)
+        listed.highlighted = self._choices.index(self._value) if self._value in self._choices else 0
+        listed.focus()
 
-    def _show(self) -> None:
-        name = self._names[self._at]
-        self.query_one("#name", Static).update(f"{name} as the run would have it ({self._at + 1}/{len(self._names)})")
-        self.query_one(TextArea).load_text(terminal_safe(self._files[name], keep="\n"))
-
-    def action_next_file(self) -> None:
-        """The next file."""
-        self._at = (self._at + 1) % len(self._names)
-        self._show()
-
-    def action_copy(self) -> None:
-        """Copy it by OSC 52, which works over SSH where the terminal allows it."""
-        name = self._names[self._at]
-        self.app.copy_to_clipboard(self._files[name])
-        self.notify(f"{name} is copied, if your terminal allows it.")
+    @on(OptionList.OptionSelected)
+    def _taken(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._choices[event.option_index])

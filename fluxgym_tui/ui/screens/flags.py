@@ -1,25 +1,44 @@
 """Flags: every option of the trainer by its own name, and the exact files that a run will have."""
 
-from typing import ClassVar
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
+from fluxgym_tui.backends.builtin import flag_notes
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import count, terminal_safe
-from fluxgym_tui.config.sd_flags import FlagValue, read_flag
+from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.values import Plain, read_words
 from fluxgym_tui.ui.actions import Action, bindings
 from fluxgym_tui.ui.draft_words import finding_counts
-from fluxgym_tui.ui.flag_rows import FlagRow, filtered_flags, flag_rows, flag_words
+from fluxgym_tui.ui.flag_rows import (
+    FlagRow,
+    filtered_flags,
+    flag_rows,
+    flag_words,
+    known_options,
+    unknown_option,
+)
+from fluxgym_tui.ui.flag_words import kind_words, read_typed
+from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.screens.draft_screen import DraftScreen, draft_actions
-from fluxgym_tui.ui.screens.flag_dialogs import EditText, FilesScreen
+from fluxgym_tui.ui.screens.flag_dialogs import TYPED_AS, ChooseOne, EditText
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from fluxgym_tui.checks.preflight import Preflight
+    from fluxgym_tui.ui.screens.run_files import RunFiles
 
 EMPTY = """\
 No options yet: {why}.
@@ -28,11 +47,27 @@ Once there are pictures (1, Dataset) and settings that can be read (2, Parameter
 trainer stands here with its value, and where that comes from."""
 
 _NAME_CELLS = 36
+_NEED_OPTIONS = ("edit", "reset", "reset_all", "changed_only", "search", "extra", "files", "copy")
 
 
 def _cells(width: int) -> tuple[int, int]:
     """How wide values and defaults are shown."""
     return (26, 14) if width >= 100 else (15, 9)
+
+
+@dataclass
+class OptionsRead(Message):
+    """The rows for the preflight that has this `id`."""
+
+    rows: tuple[FlagRow, ...]
+    ready_id: int
+
+
+@dataclass
+class FilesRead(Message):
+    """The files of the next run, to be shown."""
+
+    files: "RunFiles"
 
 
 class FlagsScreen(DraftScreen):
@@ -60,7 +95,9 @@ class FlagsScreen(DraftScreen):
         Action(id="flags.extra", keys="a", label="extra", action="extra",
                help="Arguments passed on as they are, last, for options that are not listed."),
         Action(id="flags.files", keys="c", label="files", action="files",
-               help="The exact train.sh and dataset.toml of the run; y copies."),
+               help="The exact train.sh and dataset.toml of the run: read, copy, edit by hand."),
+        Action(id="flags.copy", keys="y", label="copy option", action="copy", shown=False,
+               help="Copy the option under the cursor, as a command line has it."),
     )  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
@@ -99,8 +136,21 @@ class FlagsScreen(DraftScreen):
             return
         if id(ready) != self._read:
             self._read = id(ready)
-            self.rows = flag_rows(ready)
-        self._refilter()
+            self._read_options(ready)
+        self._tell()
+
+    @work(thread=True, exclusive=True, group="options", exit_on_error=False)
+    def _read_options(self, ready: "Preflight") -> None:
+        worker = get_current_worker()
+        rows = flag_rows(ready, known_options(ready, self.fluxgym.workspace))
+        if not worker.is_cancelled:
+            self.post_message(OptionsRead(rows, id(ready)))
+
+    def on_options_read(self, message: OptionsRead) -> None:
+        """Show the options."""
+        if message.ready_id == self._read:
+            self.rows = message.rows
+            self._refilter()
 
     def _refilter(self) -> None:
         name = self.current.name if self.current is not None else None
@@ -142,12 +192,15 @@ class FlagsScreen(DraftScreen):
             return
         changed = sum(one.changed for one in self.rows)
         extra = self.draft.extra_args
+        edited = [] if ready.hand is None else [edit.name for edit in ready.hand.edits]
         parts: list[str | Content | tuple[str, str]] = [
             (f" {ready.backend.name}, recipe {ready.spec.training.vram}  ", "bold"),
             f"{len(self.shown):,} of {count(len(self.rows), 'option')}, {changed:,} changed  ",
         ]
         if extra:
             parts.append((f"+ {terminal_safe(extra)}  ", "$primary"))
+        if edited:
+            parts.append((f"! {' and '.join(edited)} edited by hand: c  ", "$warning"))
         if not self.draft.planned:
             told = terminal_safe(self.draft.problem) if self.draft.problem else "being read anew"
             parts.append((f"! {told}", "$warning"))
@@ -155,16 +208,28 @@ class FlagsScreen(DraftScreen):
             parts.append(finding_counts(ready.findings))
         self.query_one("#summary", Static).update(Content.assemble(*parts))
         about = self.query_one("#about", Static)
-        if row is None:
-            about.update("No option has these letters." if self.words else "Nothing is changed.")
-        elif row.locked:
-            about.update(Content.assemble((f"--{row.name}: ", "bold"), (terminal_safe(row.locked), "$warning")))
+        if not self.rows:
+            about.update("The trainer is asked for its options; sd-scripts takes some seconds the first time.")
+        elif row is None:
+            about.update("No option has these words." if self.words else "Nothing is changed.")
         else:
-            about.update(Content.assemble((f"--{row.name}: ", "bold"), _kind_words(row)))
+            about.update(self._about(row, no_effect="train.sh" in edited))
         able = (self.why_not("edit"), self.why_not("reset"))
         if able != self._able:
             self._able = able
             self.refresh_bindings()  # the footer is drawn anew: not for nothing
+
+    def _about(self, row: FlagRow, *, no_effect: bool) -> Content:
+        """What the option takes and does, or why it is not set here."""
+        first = (terminal_safe(row.locked), "$warning") if row.locked else (kind_words(row), "")
+        lines = [Content.assemble((f"--{row.name}: ", "bold"), first)]
+        if no_effect:
+            lines.append(
+                Content.styled("! train.sh is edited by hand: what is set here has no effect; c, x", "$warning")
+            )
+        if row.help:
+            lines.append(Content.styled(terminal_safe(" ".join(row.help.split())), MUTED))
+        return Content("\n").join(lines)
 
     @on(LineList.Moved, "#flags")
     def _moved(self) -> None:
@@ -176,11 +241,11 @@ class FlagsScreen(DraftScreen):
         """What cannot be done now, and why."""
         if not self.is_mounted:
             return None
-        if action in ("edit", "reset", "reset_all", "changed_only", "search", "extra", "files"):
-            if self.draft.ready is None:
+        if action in _NEED_OPTIONS:
+            if self.draft.ready is None or not self.rows:
                 return "the options are not known yet"
             row = self.current
-            if action in ("edit", "reset") and row is None:
+            if action in ("edit", "reset", "copy") and row is None:
                 return "no option is shown"
             if row is not None and action == "edit" and row.locked:
                 return terminal_safe(row.locked)
@@ -213,16 +278,22 @@ class FlagsScreen(DraftScreen):
 
         def check(text: str) -> str | None:
             try:
-                _read(row, text)
+                read_typed(row, text)
             except ValueError as error:
                 return str(error)
             return None
 
         def answered(text: str | None) -> None:
             if text is not None:
-                self._set(row.name, _read(row, text) if text.strip() else None)
+                self._set(row.name, read_typed(row, text) if text.strip() else None)
 
-        asked = EditText(f"--{row.name}", _kind_words(row), row.words, choices=row.choices, check=check)
+        asked: ChooseOne | EditText
+        words = "\n".join(text for text in (kind_words(row), terminal_safe(row.help)) if text)
+        if row.choices and row.kind not in ("texts", "numbers"):
+            asked = ChooseOne(f"--{row.name}", words, row.words, choices=row.choices)
+        else:
+            typed_as = TYPED_AS.get(row.kind, "text")
+            asked = EditText(f"--{row.name}", words, row.words, check=check, typed_as=typed_as, path=row.is_path)
         self.app.push_screen(asked, answered)
 
     def action_reset(self) -> None:
@@ -268,12 +339,15 @@ class FlagsScreen(DraftScreen):
     def action_extra(self) -> None:
         """Edit the extra arguments."""
 
+        known = [row.name for row in self.rows]
+        if self.draft.ready is not None and self.draft.ready.backend.name == "builtin":
+            known += flag_notes()
+
         def check(text: str) -> str | None:
             try:
-                read_words(Plain(text))
+                return unknown_option([str(word) for word in read_words(Plain(text))], known)
             except ValueError as error:
                 return str(error)
-            return None
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -281,15 +355,46 @@ class FlagsScreen(DraftScreen):
                 self.changed()
 
         words = "As on a command line; passed on as they are, after all others. Empty: none."
-        asked = EditText("Extra arguments", words, self.draft.extra_args, choices=(), check=check)
+        asked = EditText("Extra arguments", words, self.draft.extra_args, check=check)
         self.app.push_screen(asked, answered)
+
+    def action_copy(self) -> None:
+        """Copy the option as a command line has it."""
+        from fluxgym_tui.backends.base import flag_arguments
+        from fluxgym_tui.ui.outside import copy_text
+
+        row = self.current
+        if row is not None:
+            said = [] if row.value is None else flag_arguments({row.name: row.value})
+            copy_text(self.fluxgym, shlex.join(said) or f"--{row.name}", f"--{row.name}")
 
     def action_files(self) -> None:
         """Show the files of the run."""
-        from fluxgym_tui.runs.launch import preview_files
-
         if self.draft.ready is not None:
-            self.app.push_screen(FilesScreen(preview_files(self.draft.ready, workspace=self.fluxgym.workspace)))
+            self._read_files(self.draft.ready)
+
+    @work(thread=True, exclusive=True, group="files", exit_on_error=False)
+    def _read_files(self, ready: "Preflight") -> None:
+        from fluxgym_tui.ui.screens.run_files import read_run_files
+
+        try:
+            files = read_run_files(ready, workspace=self.fluxgym.workspace, spec_file=self.draft.file)
+        except FluxgymError as error:
+            self.post_message(ActionFailed(error.message, error.hint))
+        else:
+            self.post_message(FilesRead(files))
+
+    def on_files_read(self, message: FilesRead) -> None:
+        """Show them, and check anew where they are edited."""
+        from fluxgym_tui.ui.screens.run_files import RunFilesScreen
+
+        def answered(changed: bool | None) -> None:
+            if changed:
+                self.draft.surveyed = None  # it is the same spec, and trains in another way
+                self._look()
+
+        if self.is_current:
+            self.app.push_screen(RunFilesScreen(message.files), answered)
 
     def go_back(self) -> None:
         """Leave the search."""
@@ -297,29 +402,3 @@ class FlagsScreen(DraftScreen):
         search.value = ""
         search.display = False
         self.query_one("#flags").focus()
-
-
-_KINDS = {
-    "switch": "on or off",
-    "whole": "a whole number",
-    "number": "a number",
-    "whole_or_number": "a whole number, or a share below 1",
-    "texts": "words, as on a command line",
-    "numbers": "numbers with spaces between",
-    "text": "a text",
-}
-
-
-def _kind_words(row: FlagRow) -> str:
-    what = f"one of {', '.join(row.choices)}" if row.choices else _KINDS[row.kind]
-    default = flag_words(row.default)
-    return f"{what}; " + (f"by default {terminal_safe(default)}" if default else "not given by default")
-
-
-def _read(row: FlagRow, text: str) -> FlagValue:
-    """What was typed, as the option takes it; ValueError where it does not."""
-    if not text.strip():
-        return False
-    if row.kind in ("texts", "numbers"):
-        return read_flag(row.name, tuple(Plain(word) for word in read_words(Plain(text))))
-    return read_flag(row.name, Plain(text.strip()))
