@@ -123,11 +123,13 @@ def read_texts(value: Any) -> tuple[str, ...]:
 
 
 def read_trigger(value: Any) -> str | None:
-    """A trigger: one line, without space around it; None where it says nothing."""
-    trigger = None if is_null(value) else read_text(value).strip()
-    if trigger and len(trigger.splitlines()) > 1:
-        raise ValueError("must be one line: of a caption, sd-scripts trains the first")
-    return trigger or None
+    """A trigger as one line, without space around it; None where it says nothing.
+
+    A line break in it becomes a blank: to both encoders' tokenizers they are the same, but of a caption file sd-scripts
+    reads the first line only.
+    """
+    lines = [] if is_null(value) else read_text(value).splitlines()
+    return " ".join(line.strip() for line in lines if line.strip()) or None
 
 
 def read_prompts(value: Any) -> tuple[str, ...]:

@@ -228,7 +228,6 @@ def test_an_unknown_key_is_named_with_its_place_and_the_nearest(text: str, messa
         (HEAD + "flags: {--seed: 3}\n", "s.yaml:3:17: flags.--seed is no name of an option"),
         (HEAD + "extra_args: [--vae_batch_size 2]\n", "s.yaml:3:13: extra_args has two words in one"),
         (HEAD + 'extra_args: "--a \'b"\n', "s.yaml:3:13: extra_args has a quote that does not end"),
-        (HEAD + "trigger: |\n  a\n  b\n", "s.yaml:3:10: trigger must be one line"),
         ("name: x\ndataset: {path: ''}\n", "s.yaml:2:17: dataset.path must be a path, not an empty text"),
         (HEAD + "flags: {sdpa: maybe}\n", "s.yaml:3:15: flags.sdpa must be true or false"),
         (HEAD + "flags: {sigmoid_scale: wide}\n", "s.yaml:3:24: flags.sigmoid_scale must be a number"),

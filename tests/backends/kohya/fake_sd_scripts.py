@@ -3,7 +3,7 @@
 The real ones need gigabytes of models; what is tested is everything around them. Called as accelerate is:
 `accelerate launch [its options] flux_train_network.py [options]`. FAKE_LOG names the recorded log,
 FAKE_EXIT the status; FAKE_LORA is set where a LoRA and samples are saved, FAKE_STATE is the epoch of a state saved,
-FAKE_TRACKER names the event file of its tracker.
+FAKE_TRACKER names the event file of its tracker, FAKE_ARGV a file for the arguments it was given.
 """
 
 import gzip
@@ -22,6 +22,8 @@ _SMALLEST_PNG = bytes.fromhex(
 def main() -> int:
     """Print the log to where sd-scripts prints, and write what training leaves."""
     words = sys.argv[1:]
+    if told := os.environ.get("FAKE_ARGV"):
+        Path(told).write_text(json.dumps(words), encoding="utf-8")
     value = {word: words[index + 1] for index, word in enumerate(words[:-1]) if word.startswith("--")}
     output, name = Path(value["--output_dir"]), value["--output_name"]
     if tracker := os.environ.get("FAKE_TRACKER"):

@@ -1,6 +1,5 @@
 """What sd-scripts would stop at is found before it starts, and named with its mend."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,57 +11,20 @@ from fluxgym_tui.backends.kohya.refused import most_swapped
 from fluxgym_tui.config.models import ModelFiles
 from fluxgym_tui.config.sd_flags import FlagValue
 from tests.backends.kohya.fake_checkout import write_checkout
-
-FLUX = {"double_blocks.{}.img_attn.qkv.weight": [9216, 3072], "single_blocks.{}.linear1.weight": [21504, 3072]}
-
-
-def write_model(path: Path, tensors: dict[str, list[int]], *, dtype: str = "BF16") -> Path:
-    """A file whose header names these tensors; of their numbers it has none but holes."""
-    entries: dict[str, dict[str, object]] = {}
-    at = 0
-    for name, shape in tensors.items():
-        count = 1
-        for size in shape:
-            count *= size
-        end = at + count * {"BF16": 2, "F32": 4}.get(dtype, 1)
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
-        at = end
-    header = json.dumps(entries).encode()
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        file.truncate(8 + len(header) + at)  # a sparse file: its size is right, and takes no room
-    return path
-
-
-def flux(path: Path, *, double: int = 19, single: int = 38, dtype: str = "BF16", and_: str | None = None) -> Path:
-    """A file with the tensors that give FLUX away, and one more."""
-    tensors = {"img_in.weight": [3072, 64]}
-    if and_ is not None:
-        tensors[and_] = [2]
-    for key, number in zip(FLUX, (double, single), strict=True):
-        tensors |= {key.format(index): FLUX[key] for index in range(number)}
-    return write_model(path, tensors, dtype=dtype)
+from tests.backends.kohya.fake_models import write_flux, write_model, write_models
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> ModelFiles:
-    """Files of the right kinds, by their headers."""
-    clip = {"text_model.encoder.layers.0.layer_norm1.weight": [8]}
-    t5 = {"encoder.block.0.layer.0.SelfAttention.q.weight": [8, 8]}
-    ae = {"encoder.down.0.block.0.conv1.weight": [8], "decoder.conv_in.weight": [8]}
-    return ModelFiles(
-        transformer=flux(tmp_path / "flux1-dev.sft"),
-        clip_l=write_model(tmp_path / "clip_l.safetensors", clip),
-        t5xxl=write_model(tmp_path / "t5.safetensors", t5),
-        ae=write_model(tmp_path / "ae.sft", ae),
-    )
+    """Files of the right kinds."""
+    return write_models(tmp_path)
 
 
 def found(
     models: ModelFiles, flags: dict[str, FlagValue] | None = None, *, extra_args: tuple[str, ...] = ()
 ) -> list[tuple[str, str]]:
     """Code and title of each finding."""
-    folder = models.transformer.parent
+    folder = models.ae.parent
     root = folder / "sd-scripts"
     if not root.exists():
         write_checkout(root)
@@ -150,7 +112,7 @@ def test_extra_arguments_count_as_well(models: ModelFiles) -> None:
 def test_more_blocks_than_there_are_cannot_be_swapped(models: ModelFiles, tmp_path: Path) -> None:
     assert (most_swapped(19, 38), most_swapped(8, 38)) == (35, 13)
     flex = ModelFiles(
-        transformer=flux(tmp_path / "flex.safetensors", double=8),
+        transformer=write_flux(tmp_path / "flex.safetensors", double=8),
         clip_l=models.clip_l,
         t5xxl=models.t5xxl,
         ae=models.ae,
@@ -180,21 +142,21 @@ class TestFiles:
         assert found(swapped) == [("model_of_other_kind", "this is a T5 text encoder")]
 
     def test_chroma_and_flux_are_not_one(self, models: ModelFiles, tmp_path: Path) -> None:
-        chroma = flux(tmp_path / "c.safetensors", and_="distilled_guidance_layer.in_proj.weight")
+        chroma = write_flux(tmp_path / "c.safetensors", and_="distilled_guidance_layer.in_proj.weight")
         ((code, title),) = found(self.with_transformer(models, chroma))
         assert (code, "Chroma" in title) == ("model_of_other_kind", True)
         flags: dict[str, FlagValue] = {"model_type": "chroma", "apply_t5_attn_mask": True}
         assert found(self.with_transformer(models, chroma), flags) == []
 
     def test_scaled_fp8_trains_to_noise(self, models: ModelFiles, tmp_path: Path) -> None:
-        scaled = flux(tmp_path / "s.safetensors", dtype="F8_E4M3", and_="scaled_fp8")
+        scaled = write_flux(tmp_path / "s.safetensors", dtype="F8_E4M3", and_="scaled_fp8")
         ((code, title),) = found(self.with_transformer(models, scaled))
         assert (code, "fp8_scaled" in title) == ("model_of_other_kind", True)
-        plain = flux(tmp_path / "p.safetensors", dtype="F8_E4M3")
+        plain = write_flux(tmp_path / "p.safetensors", dtype="F8_E4M3")
         assert found(self.with_transformer(models, plain)) == []
 
     def test_fp8_of_the_other_kind_is_not_trained_on(self, models: ModelFiles, tmp_path: Path) -> None:
-        other = flux(tmp_path / "e5m2.safetensors", dtype="F8_E5M2")
+        other = write_flux(tmp_path / "e5m2.safetensors", dtype="F8_E5M2")
         flags: dict[str, FlagValue] = {"fp8_base": True, "mixed_precision": "bf16"}
         ((code, title),) = found(self.with_transformer(models, other), flags)
         assert (code, "e5m2" in title) == ("model_of_other_kind", True)

@@ -6,7 +6,9 @@ import math
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,29 +22,32 @@ from fluxgym_tui.cli.main import main
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec, load_spec
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.commands import read_plan
 from fluxgym_tui.runs.follow import follow
 from fluxgym_tui.runs.launch import launch, next_job
 from fluxgym_tui.runs.state import read_state
 from tests.backends.kohya.event_files import write_event_file
+from tests.backends.kohya.fake_models import write_models
 from tests.backends.kohya.recorded import FOLDER
 
 
 @pytest.fixture
 def gym(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with pictures, files that look like FLUX.1-dev by their headers, and the stand-in at sd-scripts/."""
+    return make_gym(tmp_path, monkeypatch)
+
+
+def make_gym(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Make such a workspace of `root`."""
     monkeypatch.setenv("FLUXGYM_TICK_S", "0.02")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("FLUXGYM_SD_SCRIPTS", raising=False)
-    photos = tmp_path / "photos"
+    photos = root / "photos"
     photos.mkdir()
     for number, size in enumerate([(600, 400), (400, 600)]):
         Image.new("RGB", size, (60 * number, 90, 120)).save(photos / f"{number}.png")
-    header = json.dumps({"img_in.weight": {"dtype": "U8", "shape": [3072, 64], "data_offsets": [0, 196608]}}).encode()
-    for name in ("unet/flux1-dev.sft", "clip/clip_l.safetensors", "clip/t5xxl_fp16.safetensors", "vae/ae.sft"):
-        path = tmp_path / "models" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(196608))
-    checkout = tmp_path / "sd-scripts"
+    write_models(root / "models")
+    checkout = root / "sd-scripts"
     (checkout / ".venv/bin").mkdir(parents=True)
     (checkout / "flux_train_network.py").touch()
     (checkout / ".venv/bin/python").symlink_to(sys.executable)
@@ -50,7 +55,7 @@ def gym(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     stand_in = Path(__file__).with_name("fake_sd_scripts.py").read_text(encoding="utf-8")
     program.write_text(f"#!{sys.executable}\n{stand_in}", encoding="utf-8")
     program.chmod(0o755)
-    return Workspace(tmp_path)
+    return Workspace(root)
 
 
 def play(monkeypatch: pytest.MonkeyPatch, log: str, *, status: int, lora: bool) -> None:
@@ -240,3 +245,28 @@ def change_log(gym: Workspace, monkeypatch: pytest.MonkeyPatch, change: Callable
     path = gym.root / "changed.raw.gz"
     path.write_bytes(gzip.compress(change(gzip.decompress(Path(os.environ["FAKE_LOG"]).read_bytes()))))
     monkeypatch.setenv("FAKE_LOG", str(path))
+
+
+def test_names_that_shells_and_toml_trip_over_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blanks, quotes, umlauts and line breaks in folders, trigger and prompts; train.sh is run from another folder."""
+    place = tmp_path / 'Größe\'s "gym"\n$HOME;'
+    place.mkdir()
+    workspace = make_gym(place, monkeypatch)
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    monkeypatch.setenv("FAKE_ARGV", str(tmp_path / "argv.json"))
+    trigger = 'hrld\'s "Größe"\\n `x` $y'
+    spec = spec_in(workspace).model_dump(exclude_unset=True)
+    run = launch(build_spec({**spec, "trigger": trigger.replace(" `", "\n`")}), workspace=workspace)
+    list(follow(run))
+    assert read_state(run).state == "finished"
+    told = json.loads((tmp_path / "argv.json").read_text(encoding="utf-8"))
+    planned = read_plan(run).children[-1].argv
+    assert told == list(planned[1:])
+    dataset = tomllib.loads((run.output_dir / "dataset.toml").read_text(encoding="utf-8"))
+    (subset,) = dataset["datasets"][0]["subsets"]
+    assert (subset["class_tokens"], subset["image_dir"]) == (trigger, str(place / "datasets/hrld-person"))
+    (tmp_path / "argv.json").unlink()
+    script = run.output_dir / "train.sh"
+    done = subprocess.run(["sh", str(script)], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "argv.json").read_text(encoding="utf-8")) == list(planned[1:])
