@@ -101,8 +101,8 @@ def machine_line(
         parts.append(f"disk {human_size(disk_free)} free")
     if history.heard is not None and not summary.state.ended:
         age = max(0.0, now - history.heard)
-        words = f"last sign of life {human_time(round(age))} ago" if age >= 1.5 else "alive now"
-        parts.append((words, "$warning") if age > QUIET_S else words)
+        heard = f"alive {human_time(round(age))} ago" if age >= 1.5 else "alive now"
+        parts.append((f"! no sign of life for {human_time(age)}", "$warning") if age > QUIET_S else heard)
     return _joined(parts)
 
 

@@ -130,6 +130,7 @@ class LogView(ScrollView, can_focus=True):
     def _to_end(self) -> None:
         if self.following:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
+            self.vertical_scrollbar.position = self.scroll_y  # a bar that is not shown yet does not hear of it
 
     def watch_only_bad(self) -> None:
         """Another set of lines."""
