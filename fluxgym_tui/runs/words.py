@@ -12,6 +12,7 @@ PHASE_WORDS = {
     "train": "training",
     "sample": "drawing samples",
     "save": "saving",
+    "publish": "publishing",
 }
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.config.workspace import Workspace
+from tests.hub.conftest import hub
 from tests.runs.conftest import fake, quick_patience
 
-__all__ = ["fake", "quick_patience", "workspace"]
+__all__ = ["fake", "hub", "quick_patience", "workspace"]
 
 
 @pytest.fixture

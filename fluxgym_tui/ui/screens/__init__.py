@@ -31,6 +31,7 @@ SCREENS: tuple[ScreenEntry, ...] = (
     ScreenEntry("4", "flags", "Flags", "flags:FlagsScreen"),
     ScreenEntry("5", "live", "Live", "live:LiveScreen"),
     ScreenEntry("6", "samples", "Samples", "samples:SamplesScreen"),
+    ScreenEntry("7", "publish", "Publish", "publish:PublishScreen"),
     ScreenEntry("8", "runs", "Runs", "runs:RunsScreen"),
 )
 
