@@ -24,7 +24,8 @@ class Signature:
 SIGNATURES: tuple[Signature, ...] = (
     Signature(
         code="out_of_memory",
-        pattern=r"OutOfMemoryError|CUDA out of memory|HIP out of memory|CUBLAS_STATUS_ALLOC_FAILED",
+        pattern=r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|HIP out of memory"
+        r"|CUBLAS_STATUS_ALLOC_FAILED",
         title="the GPU ran out of memory",
         fix="Take the next smaller recipe of training.vram, or lower dataset.batch_size or dataset.resolution.",
     ),
@@ -66,7 +67,7 @@ SIGNATURES: tuple[Signature, ...] = (
         pattern=r"no kernel image is available for execution on the device|(?P<name>sm_\d+) is not compatible with the "
         r"current PyTorch",
         title="this PyTorch has no code for {name}",
-        fix="Install the build that fits the card where sd-scripts runs; an RTX 50 needs one for CUDA 12.8 or later.",
+        fix="`fluxgym-tui setup kohya` installs the build that fits the card; an RTX 50 needs CUDA 12.8 or later.",
         anywhere=True,
         unnamed="this GPU",
     ),
@@ -74,14 +75,20 @@ SIGNATURES: tuple[Signature, ...] = (
         code="torch_without_cuda",
         pattern=r"Torch not compiled with CUDA enabled|No CUDA GPUs are available|Found no NVIDIA driver",
         title="PyTorch sees no GPU: it is a build without CUDA, or there is no driver",
-        fix="See what nvidia-smi says, and install PyTorch for CUDA where sd-scripts runs.",
+        fix="See what nvidia-smi says; `fluxgym-tui setup kohya` installs the PyTorch that fits.",
         anywhere=True,
+    ),
+    Signature(
+        code="precision_unsupported",
+        pattern=r"(?P<name>bf16|fp16) mixed precision requires",
+        title="this GPU, or this PyTorch, cannot compute in {name}",
+        fix="bf16 takes an RTX 30, A100 or newer. Set training.mixed_precision: fp16 on older cards, or rent another.",
     ),
     Signature(
         code="driver_too_old",
         pattern=r"NVIDIA driver on your system is too old|CUDA driver version is insufficient",
         title="the NVIDIA driver is too old for this PyTorch",
-        fix="Take a machine with a newer driver, or install a PyTorch for an older CUDA where sd-scripts runs.",
+        fix="Take a machine with a newer driver, or a PyTorch for an older CUDA: fluxgym-tui setup kohya --torch cu118",
         anywhere=True,
     ),
     Signature(
@@ -165,13 +172,20 @@ SIGNATURES: tuple[Signature, ...] = (
         code="package_missing",
         pattern=r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
         title="sd-scripts needs the package {name}, which is not installed",
-        fix="Install sd-scripts' requirements where it runs: pip install -r requirements.txt in its folder.",
+        fix="`fluxgym-tui setup kohya` makes it an environment with all that it needs.",
+    ),
+    Signature(
+        code="torchvision_of_other_version",
+        pattern=r"operator torchvision::\w+ does not exist|Couldn't load custom C\+\+ ops",
+        title="torchvision is not of PyTorch's version, most often after one of them was updated alone",
+        fix="`fluxgym-tui setup kohya` makes sd-scripts an environment with both of one version.",
+        anywhere=True,
     ),
     Signature(
         code="package_of_other_version",
         pattern=r"ImportError: cannot import name '(?P<name>[^']+)' from '(?P<other>[^']+)'",
         title="the package {other} is of a version that sd-scripts does not fit: it has no {name}",
-        fix="Install sd-scripts' requirements where it runs: pip install -r requirements.txt in its folder.",
+        fix="`fluxgym-tui setup kohya` makes it an environment with the versions that it asks for.",
     ),
     Signature(
         code="empty_caption",

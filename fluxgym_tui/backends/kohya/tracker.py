@@ -20,7 +20,6 @@ _LOSS = "loss/current"
 # What multiplies the gradient, the best known first: adaptive optimisers scale the rate by a factor of their own.
 _RATES = ("lr/d*lr/unet", "lr/d*lr", "lr/unet")
 _RATE = "lr/"
-_CLOCK_SLACK_S = 2.0  # the file's name has whole seconds
 _RUN_FOLDER = r"\d{14}"  # sd-scripts: the time of its start, as YYYYmmddHHMMSS
 _FILE = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 _FIRST_TRACKER = "network_train"
@@ -43,7 +42,7 @@ class TrackerPlace:
             for folder in folders:
                 for path in (folder / self.name).glob("events.out.tfevents.*"):
                     match = _FILE.fullmatch(path.name)
-                    if match and int(match[1]) >= since - _CLOCK_SLACK_S:
+                    if match and int(match[1]) >= int(since):  # the name has whole seconds
                         found.append((int(match[1]), str(path)))
         except OSError:  # not there yet, or being written just now: the next look will tell
             return None

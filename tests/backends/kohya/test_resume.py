@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from fluxgym_tui.runs.launch import launch
 from fluxgym_tui.runs.resume import resume
 from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import read_state
+from tests.backends.kohya.event_files import write_event_file
 from tests.backends.kohya.test_run import gym, play, spec_in
+from tests.runs.fake_runs import until
 
 __all__ = ["gym"]  # a fixture
 
@@ -76,6 +79,23 @@ def test_resumed_twice_it_trains_just_the_epochs_asked_for(gym: Workspace, monke
     assert (facts["epochs"], facts["total_steps"]) == (6, 72)
     assert [(one["step"], one["epoch"], one["total_steps"]) for one in facts["resumed"]] == [(24, 2, 48), (48, 4, 72)]
     assert "--initial_epoch 5" in (run.output_dir / "train.sh").read_text(encoding="utf-8")
+
+
+def test_the_losses_of_all_attempts_are_one_curve(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = [1 / step for step in range(1, 25)]
+    file = write_event_file(gym.root / "tb", losses, begun=1, prefix="")
+    monkeypatch.setenv("FAKE_TRACKER", str(file))
+    run = trained(gym, monkeypatch)
+    begun = int(next((run.output_dir / "logs").glob("*/*/events*")).name.split(".")[3])
+    until(lambda: time.time() >= begun + 1, what="the next second: files of attempts are told apart by it")
+    file = write_event_file(gym.root / "tb2", [loss + 1 for loss in losses], begun=1, prefix="")
+    monkeypatch.setenv("FAKE_TRACKER", str(file))
+    monkeypatch.setenv("FAKE_STATE", "4")
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    resume(run, more_epochs=2)
+    told = {event.step: event.loss for event in follow(run) if isinstance(event, StepEvent) and event.loss is not None}
+    expected = [*losses, *(loss + 1 for loss in losses)]
+    assert [round(told[step], 5) for step in range(1, 49)] == [round(loss, 5) for loss in expected]
 
 
 def test_a_stopped_run_goes_on_to_its_planned_end(gym: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

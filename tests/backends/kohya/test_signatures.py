@@ -34,6 +34,19 @@ CASES: tuple[tuple[str, str, str, str], ...] = (
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "",
     ),
+    ("out_of_memory", "", "torch.AcceleratorError: CUDA error: out of memory", "GPU"),
+    (
+        "precision_unsupported",
+        "",
+        "ValueError: bf16 mixed precision requires PyTorch >= 1.10 and a supported device.",
+        "cannot compute in bf16",
+    ),
+    (
+        "torchvision_of_other_version",
+        '  File "/gym/lib/torchvision/_meta_registrations.py", line 163, in <module>\n',
+        "RuntimeError: operator torchvision::nms does not exist",
+        "torchvision is not of PyTorch's version",
+    ),
     (
         "shared_memory_full",
         "",
