@@ -39,6 +39,37 @@ RULES = (
     _without("blocks_to_swap", "gradient_checkpointing", instead=""),
     _without("ip_noise_gamma_random_strength", "ip_noise_gamma", instead="0.1"),
     Rule(
+        "--log_with",
+        "TensorBoard's files need a place: --logging_dir is not given",
+        "Add --logging_dir FOLDER.",
+        lambda given: given.get("log_with") in ("tensorboard", "all") and not given.get("logging_dir"),
+    ),
+    Rule(
+        "--wandb_run_name",
+        "it has no effect without --log_with wandb",
+        "Add --log_with wandb, or leave it out.",
+        lambda given: bool(given.get("wandb_run_name")) and given.get("log_with") not in ("wandb", "all"),
+    ),
+    Rule(
+        "--wandb_run_name",
+        "it has no effect beside --log_tracker_config, as in sd-scripts",
+        "Write name = '...' under [wandb] there.",
+        lambda given: bool(given.get("wandb_run_name") and given.get("log_tracker_config")),
+    ),
+    Rule(
+        "--log_tracker_config",
+        "it has no effect without --log_with wandb",
+        "Add --log_with wandb, or leave it out.",
+        lambda given: bool(given.get("log_tracker_config")) and given.get("log_with") not in ("wandb", "all"),
+    ),
+    _without("log_prefix", "logging_dir", instead="FOLDER"),
+    Rule(
+        "--log_tracker_name",
+        "it has no effect: nothing is tracked",
+        "Add --logging_dir FOLDER or --log_with wandb, or leave it out.",
+        lambda given: bool(given.get("log_tracker_name")) and not (given.get("logging_dir") or given.get("log_with")),
+    ),
+    Rule(
         f"--{_TEXT_ONLY}",
         f"with --{_UNET_ONLY} nothing would be trained",
         "Give one of the two, or none to train both.",

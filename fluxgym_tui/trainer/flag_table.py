@@ -221,6 +221,15 @@ _HONOURED = (
     _takes("save_last_n_epochs_state", int, None, "as `save_last_n_epochs`, which it is where not given"),
     _takes("save_last_n_steps_state", int, None, "as `save_last_n_steps`, which it is where not given"),
     _takes("resume", Path, None, "the folder of a state of this trainer; goes on as if never stopped, bit by bit"),
+    _takes("logging_dir", Path, None, "`DIR/PREFIX+TIME/network_train/` gets TensorBoard's event file"),
+    _takes(
+        "log_with", str, None, "tensorboard where `logging_dir` is given; wandb from its package: `pip install wandb`",
+        choices=("tensorboard", "wandb", "all"),
+    ),
+    _takes("log_prefix", str, None, "before the time in `logging_dir`"),
+    _takes("log_tracker_name", str, None, "instead of network_train; wandb's project"),
+    _takes("log_tracker_config", Path, None, "TOML whose table `wandb` goes to `wandb.init`"),
+    _takes("wandb_run_name", str, None, ""),
     _takes("training_comment", str, None, "into the LoRA's metadata"),
     _takes("metadata_title", str, None, "into the LoRA's metadata; the output name where not given"),
     _takes("metadata_author", str, None, "into the LoRA's metadata"),
@@ -254,7 +263,6 @@ _TRAINS_CACHED = "pictures are trained from caches, which forbid it"
 _LATER = "not done by this trainer yet"
 _ONE_DEVICE = "it trains on one device, by itself"
 _HUB = "the app uploads, not the trainer"
-_TRACKING = "its events say more: `fluxgym-tui events`"
 
 _REFUSED = {
     "console_log_level": "everything is logged", "console_log_file": "the run keeps the log",
@@ -281,8 +289,8 @@ _REFUSED = {
     "deepspeed": _ONE_DEVICE, "zero_stage": _ONE_DEVICE, "offload_optimizer_device": _ONE_DEVICE,
     "offload_optimizer_nvme_path": _ONE_DEVICE, "offload_param_device": _ONE_DEVICE,
     "offload_param_nvme_path": _ONE_DEVICE, "zero3_init_flag": _ONE_DEVICE, "zero3_save_16bit_model": _ONE_DEVICE,
-    "logging_dir": _TRACKING, "log_with": _TRACKING, "log_prefix": _TRACKING, "log_tracker_name": _TRACKING,
-    "wandb_run_name": _TRACKING, "log_tracker_config": _TRACKING, "wandb_api_key": _TRACKING, "log_config": _TRACKING,
+    "wandb_api_key": "a command line is no place for a secret: `wandb login`, or the variable WANDB_API_KEY",
+    "log_config": "the run's folder keeps the command",
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
     "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",

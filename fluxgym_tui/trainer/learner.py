@@ -5,7 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,17 @@ from fluxgym_tui.trainer.optim import averaged, clip_gradients
 from fluxgym_tui.trainer.setup import Setup, build_optimization, clip_learning_rate, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormFacts:
+    """Norms of what the adapters add: how many were shrunk, the mean, the largest; and the mean of the gradient's."""
+
+    shrunk: int | None = None
+    average: float | None = None
+    largest: float | None = None
+    gradient: float | None = None
+
+
 MOST_LEFT_OUT = 10  # in a row: what is not finite so often will not be again
 
 
@@ -31,12 +42,15 @@ class Learned:
     """What one optimiser step came to; `avg_loss` is the mean over the last epoch's steps, `rates` are by group.
 
     `left_out` says why the weights were not changed, where they were not; the loss is then none of the mean's.
+    `adapted_rates` are the rates times the factor that Prodigy found. `norms` only where they are asked for.
     """
 
     loss: float
     avg_loss: float
     rates: dict[str, float]
     left_out: str | None = None
+    adapted_rates: dict[str, float] = field(default_factory=dict)
+    norms: NormFacts = field(default_factory=NormFacts)
 
     @property
     def learning_rate(self) -> float:
@@ -79,6 +93,7 @@ class Learner:
         self._fresh_groups = self._group_values()
         self.losses: deque[float] = deque(maxlen=setup.counts.steps_per_epoch)  # sd-scripts' avr_loss: one epoch's
         self._left_out = 0  # steps in a row
+        self.measures_norms = False  # they cost a little, and only trackers want them
         if setup.resumed is not None:
             self._restore(setup.resumed)
 
@@ -96,13 +111,21 @@ class Learner:
             self._leave_out(wrong, step)
             return Learned(losses[-1], self.avg_loss, rates, left_out=wrong)
         self._left_out = 0
+        norms = NormFacts()
+        if self.measures_norms:
+            norms = NormFacts(gradient=self.network.average_gradient_norm())
         self.optimizer.step()
         self._schedule.step()
         if options.scale_weight_norms:
-            self.network.limit_norms(options.scale_weight_norms)
+            shrunk, average, largest = self.network.limit_norms(options.scale_weight_norms)
+            norms = NormFacts(shrunk=shrunk, average=average, largest=largest)
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(math.fsum(losses) / len(losses))
-        return Learned(self.losses[-1], self.avg_loss, rates)
+        return Learned(self.losses[-1], self.avg_loss, rates, adapted_rates=self._adapted_rates(), norms=norms)
+
+    def _adapted_rates(self) -> dict[str, float]:
+        groups = zip(self.group_names, self.optimizer.param_groups, strict=True)
+        return {name: float(group["d"] * group["lr"]) for name, group in groups if "d" in group}
 
     @property
     def avg_loss(self) -> float:

@@ -1,18 +1,11 @@
 """The training, from beginning to end."""
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.events import StepEvent
-from fluxgym_tui.trainer.cache import read_ahead
-from fluxgym_tui.trainer.captions import Moment
 from fluxgym_tui.trainer.conditioning import TextSource, load_text_source
-from fluxgym_tui.trainer.data import PictureBatch
 from fluxgym_tui.trainer.encode import fill_caches
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
@@ -25,7 +18,9 @@ from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sampler import Sampler
 from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle, transformer_learning_rate
+from fluxgym_tui.trainer.steps import Rounds, make_steps
 from fluxgym_tui.trainer.stopping import StopRequest
+from fluxgym_tui.trainer.trackers import check_tracking, start_tracking
 from fluxgym_tui.trainer.validation import Validator
 
 
@@ -38,6 +33,7 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     """
     started = time.time()
     report.phase("prepare")
+    check_tracking(options)
     setup = settle(options)
     make_output_dir(options.output_dir)
     remove_leftovers(options.output_dir, setup.output_name)
@@ -57,117 +53,26 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     texts = load_text_source(setup)
     learner = Learner(setup, model, texts)
     facts = _facts(setup, learner, model, started=started)
-    writer = CheckpointWriter(setup, learner, facts=facts, report=report)
-    sampler = Sampler(setup, model, conditionings=conditionings, texts=texts, report=report, stop=stop)
-    validator = Validator(setup, model, texts, report=report, stop=stop)
     stop.check()
 
-    if setup.resumed is None:
-        _probe("before", setup, model, texts, report)
-        sampler.make_rounds(step=0, learner=learner)
-    rounds = Rounds(writer=writer, sampler=sampler, validator=validator)
-    _train_steps(setup, learner, rounds=rounds, report=report, stop=stop)
-    path = writer.save_last()
-    sampler.make_rounds(step=setup.counts.total, learner=learner)  # only now: whatever happens, the LoRA is there
-    with learner.averaged():
-        _probe("after", setup, model, texts, report)
+    with closing(start_tracking(options, report=report)) as tracking:
+        learner.measures_norms = tracking.on
+        writer = CheckpointWriter(setup, learner, facts=facts, report=report)
+        validator = Validator(setup, model, texts, tracking=tracking, report=report, stop=stop)
+        sampler = Sampler(
+            setup, model, conditionings=conditionings, texts=texts, tracking=tracking, report=report, stop=stop
+        )
+        if setup.resumed is None:
+            _probe("before", setup, model, texts, report)
+            sampler.make_rounds(step=0, learner=learner)
+        rounds = Rounds(writer=writer, sampler=sampler, validator=validator, tracking=tracking)
+        make_steps(setup, learner, rounds=rounds, report=report, stop=stop)
+        path = writer.save_last()
+        sampler.make_rounds(step=setup.counts.total, learner=learner)  # only now: whatever happens, the LoRA is there
+        with learner.averaged():
+            _probe("after", setup, model, texts, report)
     report.say(f"finished: {path}")
     return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rounds:
-    """What comes between the steps."""
-
-    writer: CheckpointWriter
-    sampler: Sampler
-    validator: Validator
-
-    def make(self, *, step: int, epoch: int, learner: Learner, last: bool) -> bool:
-        """What falls on `step`: checkpoints first, whatever happens. Samples of the `last` step come after its LoRA.
-
-        Whether there was any that takes the place of training on the screen.
-        """
-        saved = self.writer.save_rounds(step=step, epoch=epoch)
-        self.validator.measure_due(step=step, epoch=epoch, learner=learner)
-        sampled = not last and self.sampler.make_rounds(step=step, learner=learner)
-        return saved or sampled
-
-
-def _train_steps(setup: Setup, learner: Learner, *, rounds: Rounds, report: Reporter, stop: StopRequest) -> None:
-    """Every optimiser step, and what falls between them."""
-    total, epochs = setup.counts.total, setup.counts.epochs
-    pictures = (batch for update in updates(setup) for batch in update.batches)
-
-    def save_state_before(update: Update) -> None:
-        if update.step > setup.first_step:  # else there is nothing new to save
-            rounds.writer.save_stopped(step=update.step - 1, epoch=update.epoch - update.first_of_epoch)
-
-    report.phase("train")
-    with closing(read_ahead(pictures, workers=setup.options.max_data_loader_n_workers)) as ready:
-        for update in updates(setup):
-            if stop.asked:
-                save_state_before(update)
-            stop.check()
-            if update.first_of_epoch or update.step == setup.first_step:
-                report.epoch(update.epoch, epochs)
-            begun = time.monotonic()
-            try:
-                batches = [next(ready) for _ in update.batches]
-            except FluxgymError:  # a file is gone or broken: what was learned until here is not lost with it
-                save_state_before(update)
-                raise
-            learned = learner.learn(batches, step=update.step)
-            if learned.left_out is not None:
-                report.warning(
-                    "step_left_out",
-                    f"{learned.left_out} at step {update.step}, which is left out.",
-                    fix="Lower the learning rate if there are more.",
-                )
-            report.step(
-                StepEvent(
-                    time=time.time(),
-                    step=update.step,
-                    total=total,
-                    epoch=update.epoch,
-                    loss=learned.loss,
-                    avg_loss=learned.avg_loss,
-                    lr=learned.learning_rate,
-                    seconds=time.monotonic() - begun,
-                ),
-                first=setup.first_step,
-            )
-            last = update.step == total
-            if rounds.make(step=update.step, epoch=update.epoch, learner=learner, last=last) and not last:
-                report.phase("train")
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """One optimiser step to make: its number and its epoch's, both from 1, and its batches."""
-
-    step: int
-    epoch: int
-    first_of_epoch: bool
-    batches: tuple[PictureBatch, ...]
-
-
-def updates(setup: Setup) -> Iterator[Update]:
-    """The optimiser steps to make, in order; what is left of an epoch's batches makes a step of its own."""
-    size = setup.options.gradient_accumulation_steps
-    done_epochs = (setup.first_step - 1) // setup.counts.steps_per_epoch
-    for epoch in range(done_epochs + 1, setup.counts.epochs + 1):
-        batches = setup.data.batches(epoch=epoch)
-        starts = range(0, len(batches), size)
-        for step, start in enumerate(starts, start=(epoch - 1) * setup.counts.steps_per_epoch + 1):
-            if not setup.first_step <= step <= setup.counts.total:
-                continue
-            moment = Moment(epoch=epoch, steps_done=step - 1, total_steps=setup.counts.total)
-            named = (
-                setup.data.named(batches[n], moment=moment, batch=n, cached_text=setup.options.cached_text)
-                for n in range(start, min(start + size, len(batches)))
-            )
-            yield Update(step, epoch, start == 0, tuple(named))
 
 
 def _announce(setup: Setup, report: Reporter) -> None:

@@ -175,8 +175,12 @@ class LoraNetwork(nn.Module):
             linear.adapter = None
 
     @torch.no_grad()
-    def limit_norms(self, max_norm: float) -> None:
-        """Shrink `down` and `up` alike where the norm of what they add, |up down| alpha / dim, is above `max_norm`."""
+    def limit_norms(self, max_norm: float) -> tuple[int, float, float]:
+        """Shrink `down` and `up` alike where the norm of what they add, |up down| alpha / dim, is above `max_norm`.
+
+        How many were shrunk, and the mean and the largest norm after it.
+        """
+        found, shrunk = [], 0
         for layer in self.layers.values():
             assert isinstance(layer, LoraLayer)
             # |up down|^2 = sum of (up' up) * (down down'): two r x r matrices instead of one as large as the base's.
@@ -185,6 +189,27 @@ class LoraNetwork(nn.Module):
             shrink = (max_norm / norm.clamp(min=max_norm)).sqrt().float()
             layer.up.mul_(shrink)
             layer.down.mul_(shrink)
+            shrunk += int(norm > max_norm)
+            found.append(min(float(norm), max_norm))
+        return shrunk, math.fsum(found) / len(found), max(found)
+
+    @torch.no_grad()
+    def average_gradient_norm(self) -> float | None:
+        """The mean length of the rows of up d(down) + d(up) down, times alpha / dim, over all layers that learn.
+
+        It is how sd-scripts estimates what a step changes; None before there are gradients.
+        """
+        means = []
+        for layer in self.layers.values():
+            assert isinstance(layer, LoraLayer)
+            if layer.up.grad is None or layer.down.grad is None:
+                continue
+            # Row i of the sum is [up_i, d(up)_i] [d(down); down]: its length needs only the 2r x 2r Gram matrix.
+            left = torch.cat([layer.up, layer.up.grad], dim=1).double()
+            right = torch.cat([layer.down.grad, layer.down]).double()
+            squares = ((left @ (right @ right.t())) * left).sum(dim=1)
+            means.append(float(squares.clamp(min=0).sqrt().mean()) * layer.scale)
+        return math.fsum(means) / len(means) if means else None
 
     def lora_state(self) -> dict[str, Tensor]:
         """The tensors by their names in a LoRA file, detached: `NAME.lora_down.weight`, `.lora_up.weight`, `.alpha`."""

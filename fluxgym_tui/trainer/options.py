@@ -113,6 +113,12 @@ class TrainerOptions:
     save_last_n_epochs_state: int | None
     save_last_n_steps_state: int | None
     resume: Path | None
+    logging_dir: Path | None
+    log_with: Literal["tensorboard", "wandb", "all"] | None
+    log_prefix: str | None
+    log_tracker_name: str | None
+    log_tracker_config: Path | None
+    wandb_run_name: str | None
     training_comment: str | None
     metadata_title: str | None
     metadata_author: str | None

@@ -23,6 +23,7 @@ from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sample import Conditioning, decode_picture, sample_latents, sample_path
 from fluxgym_tui.trainer.setup import Setup
 from fluxgym_tui.trainer.stopping import StopRequest
+from fluxgym_tui.trainer.trackers import Tracking
 
 PromptConditioning = tuple[Conditioning, Conditioning | None]
 """What the text encoders made of a prompt, and of its negative prompt where there is one."""
@@ -38,6 +39,7 @@ class Sampler:
         *,
         conditionings: Sequence[PromptConditioning],
         texts: TextSource,
+        tracking: Tracking,
         report: Reporter,
         stop: StopRequest,
     ) -> None:
@@ -45,6 +47,7 @@ class Sampler:
         self._model = model
         self._conditionings = conditionings
         self._texts = texts
+        self._tracking = tracking
         self._report = report
         self._stop = stop
 
@@ -95,6 +98,7 @@ class Sampler:
             )
             _write_picture(path, picture)
             self._report.sample(path, prompt_index=index, step=moment.step, epoch=epoch, seed=prompt.seed)
+            self._tracking.sample(path, prompt_index=index, prompt=prompt.text)
 
     @torch.no_grad()
     def _condition(self, index: int, prompt: SamplePrompt) -> PromptConditioning:

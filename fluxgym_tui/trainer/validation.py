@@ -13,6 +13,7 @@ from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.setup import Setup
 from fluxgym_tui.trainer.stopping import StopRequest
+from fluxgym_tui.trainer.trackers import Tracking
 
 DRAWS = 4  # of noise and sigma for each batch, as sd-scripts has it
 
@@ -20,10 +21,13 @@ DRAWS = 4  # of noise and sigma for each batch, as sd-scripts has it
 class Validator:
     """Measures at the times that sd-scripts would."""
 
-    def __init__(self, setup: Setup, model: Flux, texts: TextSource, *, report: Reporter, stop: StopRequest) -> None:
+    def __init__(
+        self, setup: Setup, model: Flux, texts: TextSource, *, tracking: Tracking, report: Reporter, stop: StopRequest
+    ) -> None:
         self._setup = setup
         self._model = model
         self._texts = texts
+        self._tracking = tracking
         self._report = report
         self._stop = stop
         self._batches = setup.data.validation_batches()[: setup.options.max_validation_steps]
@@ -32,26 +36,28 @@ class Validator:
 
     def measure_due(self, *, step: int, epoch: int, learner: Learner) -> float | None:
         """The mean loss, where it is due after `step` of `epoch`; None elsewhere, and where a stop is asked for."""
-        if not self._batches or not self._due(step, epoch):
+        of_step, of_epoch = self._due_by_step(step), self._due_by_epoch(step, epoch)
+        if not self._batches or not (of_step or of_epoch):
             return None
         with torch.no_grad(), learner.averaged():
             loss = self._measure()
-        if loss is not None:
-            self._report.validation(
-                loss=loss,
-                avg_loss=math.fsum(learner.losses) / len(learner.losses),
-                step=step,
-                epoch=epoch,
-                pictures=sum(len(batch) for batch in self._batches),
-            )
+        if loss is None:
+            return None
+        average, pictures = learner.avg_loss, sum(len(batch) for batch in self._batches)
+        self._report.validation(loss=loss, avg_loss=average, step=step, epoch=epoch, pictures=pictures)
+        for due, kind in ((of_step, False), (of_epoch, True)):
+            if due:
+                self._tracking.validation(loss, average=average, step=step, epoch=epoch, of_epoch=kind)
         return loss
 
-    def _due(self, step: int, epoch: int) -> bool:
-        options, counts = self._setup.options, self._setup.counts
-        if options.validate_every_n_steps is not None and step % options.validate_every_n_steps == 0:
-            return True
+    def _due_by_step(self, step: int) -> bool:
+        every = self._setup.options.validate_every_n_steps
+        return every is not None and step % every == 0
+
+    def _due_by_epoch(self, step: int, epoch: int) -> bool:
+        counts, every = self._setup.counts, self._setup.options.validate_every_n_epochs or 1
         ends = step == counts.total or step == epoch * counts.steps_per_epoch
-        return ends and epoch % (options.validate_every_n_epochs or 1) == 0
+        return ends and epoch % every == 0
 
     def _measure(self) -> float | None:
         # A generator of its own: what is measured does not change what is trained.

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flags import parse
-from fluxgym_tui.trainer.loop import updates
 from fluxgym_tui.trainer.setup import settle
+from fluxgym_tui.trainer.steps import updates
 from tests.trainer.trainer_options import QUICK, arguments_for, drawn_dataset, train_uncached
 
 STEPS = ("--max_train_steps", "2", "--network_dim", "2")

@@ -18,9 +18,9 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.trainer.__main__ import main
 from fluxgym_tui.trainer.checkpoint import open_lora
 from fluxgym_tui.trainer.learner import Learner
-from fluxgym_tui.trainer.loop import updates
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.setup import network_arguments, settle
+from fluxgym_tui.trainer.steps import updates
 from tests.trainer.trainer_options import (
     QUICK,
     arguments_for,
