@@ -24,6 +24,8 @@ class Publishing:
     commits: list[tuple[list[str], list[str]]] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
     fail_commits: int = 0
+    part_bytes: int | None = None  # larger files go up in parts of so many bytes, as very large ones do on the Hub
+    parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
     def expect_failure(self, content: bytes) -> None:
         """Refuse the next upload of `content` in a way that is not tried again."""
@@ -95,7 +97,7 @@ def accept_publishing(hub: StandIn) -> Publishing:
         for wanted in exchange.json()["objects"]:
             answer = {"oid": wanted["oid"], "size": wanted["size"]}
             if wanted["oid"] not in state.stored:
-                answer["actions"] = {"upload": {"href": f"{hub.cdn_url}/lfs/{wanted['oid']}"}}
+                answer["actions"] = {"upload": _upload_action(state, wanted["oid"], wanted["size"])}
             objects.append(answer)
         exchange.reply(200, {"transfer": "basic", "objects": objects})
 
@@ -110,6 +112,21 @@ def accept_publishing(hub: StandIn) -> Publishing:
         state.stored[match[1]] = body
         state.uploads.append(match[1])
         exchange.reply(200)
+
+    @hub.on("PUT", r"/lfs-part/([0-9a-f]{64})/(\d+)")
+    def put_part(exchange: Exchange, match: re.Match[str]) -> None:
+        state.parts.setdefault(match[1], {})[int(match[2])] = exchange.request.body
+        exchange.reply(200, headers={"ETag": f'"part-{match[2]}"'})
+
+    @hub.on("POST", r"/lfs-complete/([0-9a-f]{64})")
+    def complete(exchange: Exchange, match: re.Match[str]) -> None:
+        parts = state.parts[match[1]]
+        assert [part["partNumber"] for part in exchange.json()["parts"]] == sorted(parts)
+        whole = b"".join(parts[number] for number in sorted(parts))
+        assert hashlib.sha256(whole).hexdigest() == match[1]
+        state.stored[match[1]] = whole
+        state.uploads.append(match[1])
+        exchange.reply(200, {})
 
     @hub.on("POST", rf"/api/models/{name}/commit/main")
     def commit(exchange: Exchange, match: re.Match[str]) -> None:
@@ -138,6 +155,15 @@ def accept_publishing(hub: StandIn) -> Publishing:
         exchange.reply(200, {"commitUrl": f"{hub.url}/{match[1]}/commit/{repo.commit}", "commitOid": repo.commit})
 
     return state
+
+
+def _upload_action(state: Publishing, oid: str, size: int) -> dict[str, object]:
+    """Where a large file goes: to one address, or in parts to several."""
+    if state.part_bytes is None or size <= state.part_bytes:
+        return {"href": f"{state.hub.cdn_url}/lfs/{oid}"}
+    count = -(-size // state.part_bytes)
+    parts = {str(number): f"{state.hub.cdn_url}/lfs-part/{oid}/{number}" for number in range(1, count + 1)}
+    return {"href": f"{state.hub.cdn_url}/lfs-complete/{oid}", "header": {"chunk_size": str(state.part_bytes), **parts}}
 
 
 def _oid(content: bytes | None, mode: str) -> str | None:

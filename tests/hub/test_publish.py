@@ -103,6 +103,16 @@ def test_a_failure_half_way_sends_nothing_twice(state: Publishing, files: list[U
     assert state.hub.repos[REPO].files["hrld.safetensors"] == LORA
 
 
+def test_a_very_large_file_goes_up_in_parts(state: Publishing, files: list[Upload]) -> None:
+    state.part_bytes = 300_000
+    told: list[UploadProgress] = []
+    publish(files, repo_id=REPO, progress=told.append)
+    assert state.hub.repos[REPO].files["hrld.safetensors"] == LORA
+    assert [len(part) for part in next(iter(state.parts.values())).values()] == [300_000, 300_000, 300_000, 148_576]
+    assert [one.done_bytes for one in told] == sorted(one.done_bytes for one in told)
+    assert told[-1].done_bytes == told[-1].total_bytes
+
+
 def test_a_commit_that_fails_is_made_the_next_time(state: Publishing, files: list[Upload]) -> None:
     state.fail_commits = 1
     with pytest.raises(HubError, match="500"):
