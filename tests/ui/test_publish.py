@@ -231,20 +231,27 @@ async def test_a_failure_is_told_and_the_next_try_goes_on(
         assert len(state.uploads) == sent
 
 
-async def test_an_upload_can_be_broken_off_and_keys_wait_for_it(
-    workspace: Workspace, state: Publishing, hrld: RunDirectory, monkeypatch: pytest.MonkeyPatch
+def endless(
+    _: object, *, progress: Callable[[UploadProgress], None], cancelled: Callable[[], bool], private: bool
 ) -> None:
-    def endless(
-        _: object, *, progress: Callable[[UploadProgress], None], cancelled: Callable[[], bool], private: bool
-    ) -> None:
-        assert private
-        for done in range(100_000):
-            progress(UploadProgress(done_bytes=done, total_bytes=100_000, doing="hrld-person.safetensors"))
-            if cancelled():
-                raise PublishCancelledError("publishing was broken off")
-            time.sleep(0.01)
+    """In the place of an upload: goes on until it is broken off."""
+    assert private
+    for done in range(100_000):
+        progress(UploadProgress(done_bytes=done, total_bytes=100_000, doing="hrld-person.safetensors"))
+        if cancelled():
+            raise PublishCancelledError("publishing was broken off")
+        time.sleep(0.01)
 
+
+@pytest.fixture
+def endless_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fluxgym_tui.ui.screens.publish_work.publish_run", endless)
+
+
+@pytest.mark.usefixtures("endless_upload")
+async def test_an_upload_can_be_broken_off_and_keys_wait_for_it(
+    workspace: Workspace, state: Publishing, hrld: RunDirectory
+) -> None:
     app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot, app)
@@ -257,6 +264,21 @@ async def test_an_upload_can_be_broken_off_and_keys_wait_for_it(
         await pilot.press("s")
         await shown(pilot, app, "✗ broken off")
         assert screen(app).why_not("publish") is None
+
+
+@pytest.mark.usefixtures("endless_upload")
+async def test_leaving_the_app_ends_an_upload(workspace: Workspace, state: Publishing, hrld: RunDirectory) -> None:
+    app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot, app)
+        await pilot.press("p")
+        await shown(pilot, app, "of 100 kB")
+        # A look at other screens leaves it alone.
+        await pilot.press("8", "7")
+        assert screen(app).uploading
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running, what="the app to end")
+    assert not [worker for worker in app.workers if worker.is_running]
 
 
 async def test_a_token_is_taken_checked_and_never_seen(
