@@ -384,6 +384,19 @@ async def test_what_vanishes_meanwhile_is_told(workspace: Workspace, state: Publ
     assert state.commits == []
 
 
+async def test_beside_a_broken_file_another_can_be_chosen(
+    workspace: Workspace, state: Publishing, hrld: RunDirectory
+) -> None:
+    (hrld.output_dir / "hrld-person.safetensors").write_bytes(b"")
+    app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await shown(pilot, app, "Nothing of hrld-person can be published")
+        await pilot.press("p")
+        assert "hrld-person.safetensors" in app.told[-1].message
+        await pilot.press("c", "home", "enter")
+        await shown(pilot, app, "320 steps (epoch 4)")
+
+
 async def test_in_ascii_and_without_colour_nothing_is_lost(
     workspace: Workspace, state: Publishing, hrld: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

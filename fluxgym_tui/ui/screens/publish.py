@@ -218,8 +218,11 @@ class PublishScreen(PublishWork):
         self._show_card()
 
     def _why_empty(self) -> str:
-        if self._problem:
-            return terminal_safe(self._problem)
+        if self._problem and self.run_dir is not None:
+            more = self._files is not None and len(self._files.checkpoints) > 1
+            also = "c chooses another LoRA file of this run, " if more else ""
+            name = terminal_safe(self.run_dir.name)
+            return f"Nothing of {name} can be published: {terminal_safe(self._problem)}\n\n{also}r another run."
         if self.run_dir is not None:
             return (
                 f"{terminal_safe(self.run_dir.name)} has no LoRA file yet.\n\n"
@@ -307,10 +310,10 @@ class PublishScreen(PublishWork):
             return "an upload is going on"
         if action in ("login", "logout", "ask", "run"):
             return None
+        if action == "checkpoint" and self._files is not None and self._files.checkpoints:
+            return None if len(self._files.checkpoints) > 1 else "the run has no other LoRA file"
         if self.publication is None:
-            return "there is no LoRA file"
-        if action == "checkpoint" and self._files is not None and len(self._files.checkpoints) < 2:
-            return "the run has no other LoRA file"
+            return self._problem or "there is no LoRA file"
         if action == "owner" and (self.account is None or len(self.account.owners) < 2):
             return "no organisation of yours is known"
         if action == "dry_run":
@@ -391,7 +394,7 @@ class PublishScreen(PublishWork):
         """Choose another LoRA file."""
         from fluxgym_tui.ui.screens.publish_dialogs import ChooseCheckpointScreen
 
-        if self._files is None or self.publication is None:
+        if self._files is None:
             return
 
         def answered(name: str | None) -> None:
@@ -399,8 +402,8 @@ class PublishScreen(PublishWork):
                 self.wanted = name
                 self.gather()
 
-        run, chosen = self.publication.run, self.publication.checkpoint.path
-        self.app.push_screen(ChooseCheckpointScreen(self._files, chosen, picked(run)), answered)
+        chosen = None if self.publication is None else self.publication.checkpoint.path
+        self.app.push_screen(ChooseCheckpointScreen(self._files, chosen, picked(self._files.run)), answered)
 
     def action_run(self) -> None:
         """Choose another run."""

@@ -112,7 +112,10 @@ class PublishWork(WorkScreen):
         names = {one.path.name for one in files.checkpoints}
         chosen = files.choose(self.wanted if self.wanted in names else None)
         repo_id = self.typed if self.typed is not None else default_repo(run, self.account)
-        publication = publication_of(files, chosen, repo_id=repo_id, workspace=self._root)
+        try:
+            publication = publication_of(files, chosen, repo_id=repo_id, workspace=self._root)
+        except FluxgymError as error:  # a broken file: another of the run may be whole
+            return Gathered(run, files, error=error)
         before = published_before(run)
         url_before = str(before["url"]) if before.get("repo_id") == repo_id and "url" in before else None
         return Gathered(run, files, publication, url_before)
