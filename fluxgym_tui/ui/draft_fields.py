@@ -48,7 +48,7 @@ FIELDS: tuple[Field, ...] = (
           help="With the height: the area in pixels that pictures are brought to."),
     Field(key=HEIGHT, label="resolution height", unit="px", first=True, flag="resolution",
           help="Empty or 0 makes a square of the width."),
-    Field(key="dataset.resize", label="resize", unit="px shortest side", first=True,
+    Field(key="dataset.resize", label="resize", unit="px", first=True,
           help="Train copies resized to this shortest side; 0 trains the pictures as they are."),
     Field(key="samples.every_n_steps", label="sample every", unit="steps", first=True, flag="sample_every_n_steps",
           help="Draw the prompts each so many steps while training; 0 draws none."),

@@ -48,7 +48,7 @@ def totals(draft: Draft) -> list[Content]:
         lines.append(_line("files", f"{count(len(plan.checkpoints) + 1, 'LoRA file')}{size}"))
         pictures = len(plan.samples) * plan.prompts
         lines.append(_line("samples", f"{count(pictures, 'picture')}" if pictures else "none"))
-    lines.append(_line("trained by", f"{ready.backend.name}, recipe {ready.spec.training.vram}"))
+    lines.append(_line("trainer", f"{ready.backend.name}, recipe {ready.spec.training.vram}"))
     lines.append(finding_counts(ready.findings))
     return lines
 
@@ -92,7 +92,7 @@ def time_words(draft: Draft, total: int) -> str:
 
 
 def finding_counts(findings: Sequence[Finding], *, here: bool = False) -> Content:
-    """`✗ 1 error  ! 2 warnings  3 shows them`, or that it can start; `here` where they are shown already."""
+    """`✗ 1 error  ! 2 warnings  3 shows`, or that it can start; `here` where they are shown already."""
     words = {Severity.ERROR: "error", Severity.WARNING: "warning"}
     parts: list[str | tuple[str, str]] = []
     for severity, word in words.items():
@@ -101,7 +101,7 @@ def finding_counts(findings: Sequence[Finding], *, here: bool = False) -> Conten
             glyph, colour = LOOKS[severity]
             parts.append((f"{glyph} {count(number, word)}  ", f"bold {colour}"))
     if parts and not here:
-        parts.append(("3 shows them", MUTED))
+        parts.append(("3 shows", MUTED))
     if not any(finding.severity is Severity.ERROR for finding in findings):
         parts.insert(0, ("✓ ready, ctrl+r starts  ", "bold $success"))
     return Content.assemble(*parts)

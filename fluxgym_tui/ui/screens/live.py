@@ -38,11 +38,10 @@ NO_RUN = "no run is shown; 8 lists them"
 EMPTY = """\
 No run is shown here yet.
 
-8 lists the runs of this workspace; enter on one of them shows it here, whether it runs or has ended.
-A training started from any terminal appears in that list by itself:
+  1   choose pictures, or the bundled example; ctrl+r starts the training
+  8   the runs of this workspace: enter on one shows it here
 
-  fluxgym-tui demo                                 the bundled example, in about two minutes
-  fluxgym-tui train photos/ --trigger "hrld man"   a LoRA of your own pictures"""
+A training that another terminal starts appears in that list by itself."""
 
 
 class LiveScreen(RunWorkScreen):

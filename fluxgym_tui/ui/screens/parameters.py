@@ -20,10 +20,8 @@ from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.form import FieldRow, Form
 
 EMPTY = """\
-No folder of pictures is chosen yet.
-
-Press 1 for Dataset and choose one there; the settings then begin with its name. The form below is
-already good for most trainings: name and trigger are what is yours."""
+No folder of pictures is chosen yet: 1 (Dataset), then o. The form below is
+good for most trainings already; name and trigger are what is yours."""
 
 
 class ParametersScreen(DraftScreen):

@@ -26,8 +26,9 @@ from fluxgym_tui.ui.widgets.line_list import LineList
 EMPTY = """\
 There is no plan yet: {why}.
 
-A plan needs a folder of pictures (1, Dataset) and settings that can be read (2, Parameters). It then
-tells which size each picture is trained at, what is cut off, how many steps that makes, and why."""
+A plan needs a folder of pictures (1, Dataset) and settings that can be
+read (2, Parameters). It then tells at which size each picture is trained,
+what is cut off, how many steps that makes, and why."""
 
 HEADING = f"  {'bucket':<11} {'pictures':>8} {'repeated':>9} {'batches':>8} {'kept':>7} {'cropped':>9}{'enlarged':>9}"
 _TOLD_LOSS = 0.02

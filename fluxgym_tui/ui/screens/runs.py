@@ -30,12 +30,12 @@ LOOK_S = 2.0
 EMPTY = """\
 No runs yet in {outputs}.
 
-A run is one training. Start one from another terminal, and it appears here by itself:
+A run is one training. It goes on when this app or its terminal is closed.
 
-  fluxgym-tui demo                                 the bundled example, in about two minutes
-  fluxgym-tui train photos/ --trigger "hrld man"   a LoRA of your own pictures
+  1   choose pictures, or the bundled example; ctrl+r starts the training
 
-A run goes on when this app or its terminal is closed."""
+What another terminal starts (fluxgym-tui train, fluxgym-tui demo) appears
+here by itself."""
 
 
 class RunsScreen(RunWorkScreen):

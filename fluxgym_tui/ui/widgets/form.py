@@ -64,7 +64,7 @@ class FieldRow(Horizontal):
     FieldRow .label { width: 22; padding: 0 1; color: $foreground; }
     FieldRow .note { width: 1fr; padding: 0 1; color: $foreground 60%; }
     FieldRow Input, FieldRow Select, FieldRow TextArea { width: 24; }
-    FieldRow .wide-input { width: 38; }
+    FieldRow .wide-input { width: 30; }
     FieldRow TextArea { height: 4; width: 1fr; margin-right: 1; }
     FieldRow Checkbox { width: 24; }
     FieldRow:focus-within .label { text-style: bold; color: $primary; }

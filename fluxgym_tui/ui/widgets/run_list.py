@@ -17,10 +17,14 @@ from textual.visual import Visual
 
 from fluxgym_tui.base.text import human_time, terminal_safe
 from fluxgym_tui.runs.state import RunSummary
+from fluxgym_tui.runs.words import PHASE_WORDS
 from fluxgym_tui.ui.theme import STATE_COLOURS, STATE_GLYPHS
 
 _STATE_CELLS = 13
 _NAME_CELLS = (12, 34)
+_OTHER_CELLS = 64  # all columns but the name and the reason
+_WHY_CELLS = 100  # a narrower list leaves the reason to the lines below it
+_REASON_CELLS = 20
 
 
 class RunList(ScrollView, can_focus=True):
@@ -138,12 +142,14 @@ class RunList(ScrollView, can_focus=True):
         return strips[0] if strips else Strip.blank(self.size.width, self.rich_style)
 
     def _name_cells(self, width: int) -> int:
-        return max(_NAME_CELLS[0], min(self._longest_name, _NAME_CELLS[1], width - 60))
+        room = width - _OTHER_CELLS - (_REASON_CELLS if width >= _WHY_CELLS else 0)
+        return max(_NAME_CELLS[0], min(self._longest_name, _NAME_CELLS[1], room))
 
     def _heading(self, width: int) -> Content:
         name = self._name_cells(width)
         line = (
-            f"    {'run':<{name}} {'state':<{_STATE_CELLS}} {'step':>13} {'loss':>7}  {'started':<12} {'lasted':<8}why"
+            f"    {'run':<{name}} {'state':<{_STATE_CELLS}} {'step':>13} {'loss':>7}  {'started':<12}  {'lasted':<7}"
+            + (" why" if width >= _WHY_CELLS else "")
         )
         return Content(line[:width].ljust(width)).stylize("bold $foreground 60%")
 
@@ -154,9 +160,7 @@ class RunList(ScrollView, can_focus=True):
         step = f"{summary.step:,}" + (f"/{summary.total:,}" if summary.total else "")
         loss = "" if summary.loss is None and summary.avg_loss is None else f"{summary.loss or summary.avg_loss:.4f}"
         started, lasted = times(summary)
-        why = terminal_safe(summary.reason or "")
-        if not summary.state.ended and summary.phase not in (None, "train"):
-            why = str(summary.phase)
+        why = _why(summary) if width >= _WHY_CELLS else ""
         mark = "●" if summary.path in self.marked else " "
         pointer = "▸" if under_cursor else " "
         line = Content.assemble(
@@ -164,9 +168,17 @@ class RunList(ScrollView, can_focus=True):
             name.stylize("bold"),
             " ",
             (state, STATE_COLOURS[summary.state]),
-            f" {step:>13} {loss:>7}  {started:<12} {lasted:<8}{why}",
+            f" {step:>13} {loss:>7}  {started:<12}  {lasted:<7} {why}",
         ).truncate(width, ellipsis=True, pad=True)
         return line.stylize("on $primary 25%" if self.has_focus else "on $panel") if under_cursor else line
+
+
+def _why(summary: RunSummary) -> str:
+    """Why it ended, or what it does where that is not yet training."""
+    if not summary.state.ended:
+        phase = summary.phase
+        return "" if phase in (None, "train") else PHASE_WORDS.get(phase, phase)
+    return terminal_safe(summary.reason or "")
 
 
 def times(summary: RunSummary) -> tuple[str, str]:
