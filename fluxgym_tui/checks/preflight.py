@@ -10,20 +10,12 @@ from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import find_checkout
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity, blocking
-from fluxgym_tui.base.text import one_line
 from fluxgym_tui.checks.by_hand import HandWork, hand_findings, read_hand
+from fluxgym_tui.checks.model_files import check_model
 from fluxgym_tui.checks.run_files import image_dirs, run_files, run_places
 from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec, stage_sources
 from fluxgym_tui.config.by_hand import HandEdits
-from fluxgym_tui.config.models import (
-    MissingFile,
-    ModelEntry,
-    ModelFiles,
-    expected_files,
-    find_model,
-    load_models,
-    local_files,
-)
+from fluxgym_tui.config.models import ModelEntry, ModelFiles, find_model, load_models
 from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
@@ -32,6 +24,8 @@ from fluxgym_tui.config.vram import vram_for
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.scanned import ScanResult
 from fluxgym_tui.hub.auth import token_source
+from fluxgym_tui.hub.download import Wanted
+from fluxgym_tui.hub.find import ModelState
 from fluxgym_tui.machine.cpu import thread_count
 from fluxgym_tui.machine.gpu import gpus
 from fluxgym_tui.machine.sessions import detachment
@@ -41,14 +35,17 @@ from fluxgym_tui.machine.sessions import detachment
 class Preflight:
     """A spec made ready: `spec` with every `auto` resolved, its plan, model and flags, and what speaks against it.
 
-    `files` is None where files of the base model are missing; `findings` begin with the errors. `flags` are the spec's;
-    `hand` is what files edited by hand make of it, None where there are none.
+    `files` is None where files of the base model are missing; those in `to_fetch` are downloaded when the run starts,
+    to where `model_state.expected` names them. `findings` begin with the errors. `flags` are the spec's; `hand` is what
+    files edited by hand make of it, None where there are none.
     """
 
     spec: TrainSpec
     backend: Backend
     model: ModelEntry
+    model_state: ModelState
     files: ModelFiles | None
+    to_fetch: tuple[Wanted, ...]
     flags: Mapping[str, FlagValue]
     plan: SpecPlan
     findings: tuple[Finding, ...]
@@ -128,8 +125,6 @@ def preflight(
     vram = resolved.training.vram
     flags = effective_flags(resolved, backend=backend.name, vram=vram, model=model)
     small_t5 = wants_small_t5(vram, backend=backend.name)
-    found = local_files(model, workspace=workspace.root, small_t5=small_t5)
-    files = found if isinstance(found, ModelFiles) else None
     findings = _backend_findings(backend)
     hand, places = None, None
     sources = stage_sources(resolved)
@@ -140,34 +135,36 @@ def preflight(
     if by_hand and places is not None:
         hand = read_hand(by_hand, backend=backend, places=places)
     edited = None if hand is None else hand.job
+    checked = check_model(
+        model,
+        workspace.root,
+        small_t5=small_t5,
+        used=None if edited is None else _paths(edited.models),
+    )
+    state, files = checked.state, checked.state.files
     if edited is not None:
         files = edited.models
-    else:
-        findings += _model_findings(model, found)
+    findings += checked.findings if edited is None or checked.wanted else ()
+    own = job_named(resolved.output_name, resolved, flags=flags, files=state.expected, workspace=workspace)
     trained = flags if edited is None else edited.flags
     plan = plan_spec(
         resolved,
         flags=trained,
-        transformer=files.transformer if files else None,
+        transformer=_transformer(state) if edited is None else edited.models.transformer,
         scanned=scanned,
         datasets=None if hand is None else hand.datasets,
         image_dirs=[] if places is None else image_dirs(sources, staged=places.staged),
     )
     findings += plan.plan.findings
-    if edited is not None:
-        findings += backend.check(edited)
-    elif files is not None:
-        findings += backend.check(
-            job_named(resolved.output_name, resolved, flags=flags, files=files, workspace=workspace)
-        )
+    coming = {str(wanted.target) for wanted in checked.wanted}
+    findings += [
+        finding
+        for finding in backend.check(own if edited is None else edited)
+        # what is fetched before the trainer starts, or was named as missing above
+        if not (finding.code == "model_missing" and (finding.path in coming or edited is None))
+    ]
     if hand is not None and places is not None:
-        own = (
-            found
-            if isinstance(found, ModelFiles)
-            else expected_files(model, workspace=workspace.root, small_t5=small_t5)
-        )
-        job = job_named(resolved.output_name, resolved, flags=flags, files=own, workspace=workspace)
-        generated = run_files(job, spec=resolved, plan=plan, backend=backend, staged=places.staged)
+        generated = run_files(own, spec=resolved, plan=plan, backend=backend, staged=places.staged)
         findings += hand_findings(hand, places=places, generated=generated)
     if backend.name == "kohya":
         findings += _last_sample_findings(trained, plan)
@@ -178,7 +175,9 @@ def preflight(
         spec=resolved,
         backend=backend,
         model=model,
+        model_state=state,
         files=files,
+        to_fetch=checked.wanted,
         flags=flags,
         plan=plan,
         findings=tuple(findings),
@@ -263,17 +262,13 @@ def _backend_findings(backend: Backend) -> list[Finding]:
     return [Finding(code="backend_missing", severity=Severity.ERROR, title=f"{backend.name} cannot train: {reason}")]
 
 
-def _model_findings(model: ModelEntry, found: ModelFiles | tuple[MissingFile, ...]) -> list[Finding]:
-    if isinstance(found, ModelFiles):
-        return []
-    return [
-        Finding(
-            code="model_missing",
-            severity=Severity.ERROR,
-            title=f"{model.key}: {missing.path.name} is not here",
-            detail=f"from {missing.source}",
-            fix=f"put it at {one_line(str(missing.path))}",
-            path=str(missing.path),
-        )
-        for missing in found
-    ]
+def _transformer(state: ModelState) -> Path | None:
+    """The transformer's file, where it is here."""
+    found = state.found.get("transformer")
+    return None if found is None else found.path
+
+
+def _paths(files: ModelFiles) -> set[Path]:
+    """The files and the folder that a command names."""
+    named = (files.transformer, files.clip_l, files.t5xxl, files.ae, files.tokenizer_cache_dir)
+    return {path for path in named if path is not None}

@@ -37,6 +37,9 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         out.json({"argv": list(command.argv), "env": command.env, "cwd": str(command.cwd)})
     else:
         out.lines(command_text(command.argv, env=command.env, cwd=command.cwd).splitlines())
+    if ready.to_fetch:
+        downloads = [finding.title for finding in ready.findings if finding.code == "model_download"]
+        diagnostics.narrate("before it, what is missing is fetched:", *downloads)
     if ready.errors:
         diagnostics.narrate("train would not start it now:", *error_summary(ready.errors))
     return ExitCode.OK

@@ -14,8 +14,9 @@ from fluxgym_tui.cli.output import Column, Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace, whole_number
 from fluxgym_tui.cli.specs import add_spec_source, given_options, hand_edits_of, spec_of
 from fluxgym_tui.cli.workspaces import workspace_of
-from fluxgym_tui.config.models import ModelFiles, find_model, load_models, local_files
+from fluxgym_tui.config.models import find_model, load_models
 from fluxgym_tui.config.settings_flags import effective_flags
+from fluxgym_tui.hub.find import model_state
 from fluxgym_tui.plan.planning import PlannedImage, TrainPlan
 from fluxgym_tui.plan.words import checkpoints_words, length_words, samples_words
 
@@ -72,10 +73,10 @@ def _spec_plan(args: argparse.Namespace) -> TrainPlan:
         told = [finding for finding in ready.findings if finding.code in HAND_CODES]
         return replace(ready.plan.plan, findings=(*told, *ready.plan.plan.findings))
     root = workspace_of(args).root
-    files = local_files(find_model(spec.base_model, load_models(workspace=root)), workspace=root)
+    found = model_state(find_model(spec.base_model, load_models(workspace=root)), root).found.get("transformer")
     # Lengths, saves and samples are the same for every backend and every recipe.
     flags = effective_flags(spec, backend="builtin", vram="cpu")
-    return plan_spec(spec, flags=flags, transformer=files.transformer if isinstance(files, ModelFiles) else None).plan
+    return plan_spec(spec, flags=flags, transformer=None if found is None else found.path).plan
 
 
 def _toml_plan(args: argparse.Namespace) -> TrainPlan:

@@ -16,16 +16,16 @@ from fluxgym_tui.checks.run_files import dataset_config, prepare_command, run_fi
 from fluxgym_tui.checks.spec_plan import error_summary
 from fluxgym_tui.config.by_hand import TRAIN_SH, HandEdits, RunPlaces, keep_edit
 from fluxgym_tui.config.dataset_toml import dump_dataset_toml
-from fluxgym_tui.config.models import ModelFiles, expected_files, local_files
-from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.settings_flags import resolve_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.hub.library import HubError
+from fluxgym_tui.hub.needs import check_all_access, fetch_words
 from fluxgym_tui.hub.publish import writer
 from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory, create, next_name
+from fluxgym_tui.runs.fetch import write_wanted
 from fluxgym_tui.runs.interrupts import hold_interrupts
 from fluxgym_tui.runs.prepare import StagingJob, write_job
 from fluxgym_tui.runs.readme import write_readme
@@ -51,7 +51,8 @@ def launch(
     goes on without us; only then may a KeyboardInterrupt leave it behind.
 
     Raises:
-        FluxgymError: something stops the training, or the run cannot be made or started. No run is there then.
+        FluxgymError: something stops the training, a model may not be read, or the run cannot be made or started. No
+            run is there then.
         KeyboardInterrupt: Ctrl+C; where `started` was not called, no run is there.
     """
     tell = narrate or (lambda _: None)
@@ -65,6 +66,9 @@ def launch(
         )
     if ready.spec.after.publish:
         _need_writer(tell)
+    if ready.to_fetch:
+        tell(fetch_words(ready.model_state, ready.to_fetch))
+        check_all_access(ready.to_fetch)
     steps = ready.plan.plan.steps
     tell(f"{count(ready.plan.pictures, 'picture')}, {steps.formula}")
     with hold_interrupts() as held:
@@ -110,7 +114,12 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
         trainer = ChildCommand(
             phase="train", argv=train.argv, cwd=train.cwd, env=train.env, log_format=train.log_format
         )
-        children = (prepare, trainer, *after_children(run, publish=spec.after.publish))
+        children = (
+            *_fetch_children(run, ready),
+            prepare,
+            trainer,
+            *after_children(run, publish=spec.after.publish),
+        )
         write_script(run, list(children))
         _write_hand_edits(run, ready, places)
         write_json(run.manifest, {**read_json(run.manifest), **_facts(ready, target)})
@@ -121,6 +130,15 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
             f"cannot write the run's files in {run.output_dir}: {error.strerror}",
             hint="Check that the disk has room and the folder is yours.",
         ) from error
+
+
+def _fetch_children(run: RunDirectory, ready: Preflight) -> tuple[ChildCommand, ...]:
+    """What comes before all else where files of the base model are missing."""
+    if not ready.to_fetch:
+        return ()
+    write_wanted(run, ready.to_fetch)
+    argv = (sys.executable, "-P", "-m", "fluxgym_tui.runs.fetch", str(run.output_dir))
+    return (ChildCommand(phase="download", argv=argv, cwd=run.output_dir),)
 
 
 def after_children(run: RunDirectory, *, publish: bool) -> tuple[ChildCommand, ...]:
@@ -175,12 +193,8 @@ def next_job(ready: Preflight, *, workspace: Workspace) -> TrainJob:
 
     Model files that are not here yet are named by where they belong.
     """
-    small_t5 = wants_small_t5(ready.spec.training.vram, backend=ready.backend.name)
-    found = local_files(ready.model, workspace=workspace.root, small_t5=small_t5)
-    if not isinstance(found, ModelFiles):
-        found = expected_files(ready.model, workspace=workspace.root, small_t5=small_t5)
     name = next_name(workspace.root / "outputs", ready.spec.output_name)
-    return job_named(name, ready.spec, flags=ready.flags, files=found, workspace=workspace)
+    return job_named(name, ready.spec, flags=ready.flags, files=ready.model_state.expected, workspace=workspace)
 
 
 def _write_train_files(run: RunDirectory, ready: Preflight, places: RunPlaces) -> TrainCommand:
@@ -196,12 +210,11 @@ def _write_train_files(run: RunDirectory, ready: Preflight, places: RunPlaces) -
         write_atomic(config, dump_dataset_toml([dataset_config(spec, plan=ready.plan, staged=places.staged)]))
     prompts = run.output_dir / "sample_prompts.txt"
     write_atomic(prompts, "".join(f"{prompt}\n" for prompt in spec.samples.prompts))
-    assert ready.files is not None  # without them preflight has errors
     job = TrainJob(
         output_dir=run.output_dir,
         output_name=run.name,
         dataset_config=config,
-        models=ready.files,
+        models=ready.files or ready.model_state.expected,
         sample_prompts=prompts if spec.samples.prompts else None,
         flags=ready.flags,
         extra_args=spec.extra_args,
@@ -239,26 +252,24 @@ def _write_hand_edits(run: RunDirectory, ready: Preflight, places: RunPlaces) ->
 
 
 def write_script(run: RunDirectory, children: list[ChildCommand]) -> None:
-    """train.sh: how to train by hand, from any folder; publishing is not part of it."""
-    text = script_text((child.argv, child.env, child.cwd) for child in children if child.phase != "publish")
+    """train.sh: how to train by hand, from any folder; neither downloading nor publishing is part of it."""
+    steps = [child for child in children if child.phase not in ("download", "publish")]
+    text = script_text((child.argv, child.env, child.cwd) for child in steps)
     write_atomic(run.output_dir / "train.sh", text, mode=0o755 & ~_umask())
 
 
 def _facts(ready: Preflight, target: Path) -> dict[str, object]:
     """What the manifest keeps: which model, which pictures, what was planned and found."""
-    assert ready.files is not None
     plan = ready.plan.plan
-    paths = {role: getattr(ready.files, role) for role in ready.model.roles}
+    files = ready.files or ready.model_state.expected
+    paths = {role: getattr(files, role) for role in ready.model.roles}
     return {
         "title": ready.spec.name,
         "trigger": ready.spec.trigger,
         "backend": ready.backend.name,
         "backend_version": ready.backend.version(),
         "base_model": ready.model.key,
-        "model_files": {
-            role: {"path": str(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
-            for role, path in paths.items()
-        },
+        "model_files": {role: _file_facts(path) for role, path in paths.items()},
         "staged": str(target),
         "pictures": ready.plan.pictures,
         "total_steps": plan.steps.total,
@@ -269,6 +280,16 @@ def _facts(ready: Preflight, target: Path) -> dict[str, object]:
         },
         "by_hand": [] if ready.hand is None else [edit.name for edit in ready.hand.edits],
         "findings": [finding.to_json() for finding in ready.findings],
+    }
+
+
+def _file_facts(path: Path) -> dict[str, object]:
+    """A model file as it is now; size and time are null where it is still to be fetched."""
+    stat = path.stat() if path.is_file() else None
+    return {
+        "path": str(path),
+        "bytes": None if stat is None else stat.st_size,
+        "mtime_ns": None if stat is None else stat.st_mtime_ns,
     }
 
 

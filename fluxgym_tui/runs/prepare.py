@@ -1,6 +1,5 @@
 """The child of a run that stages its dataset: `python -m fluxgym_tui.runs.prepare OUTPUT_DIR`, before the trainer."""
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -8,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.base.events import PhaseEvent, ProblemEvent, ProgressEvent, RunEvent, WarningEvent
+from fluxgym_tui.base.events import PhaseEvent, ProblemEvent, ProgressEvent, WarningEvent
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.text import count
 from fluxgym_tui.dataset.staging import StagedDataset, StageSource, stage
 from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.teller import Teller
 
 _FILE = "staging.json"
-_EVERY_S = 0.5  # progress is told this often at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,32 +70,18 @@ def read_job(run: RunDirectory) -> StagingJob:
     )
 
 
-class _Teller:
-    """Appends events to the file named in FLUXGYM_EVENTS, and prints for people."""
-
-    def __init__(self) -> None:
-        path = os.environ.get("FLUXGYM_EVENTS")
-        self._file = Path(path).open("a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115
-        self._told_s = 0.0
-
-    def event(self, event: RunEvent) -> None:
-        if self._file is not None:
-            self._file.write(event.to_line())
-
-    def progress(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done in (1, total) or now - self._told_s >= _EVERY_S:
-            self._told_s = now
-            self.event(ProgressEvent(time=time.time(), phase="prepare", done=done, total=total, unit="pictures"))
-
-
 def prepare(run: RunDirectory) -> StagedDataset:
     """Stage the run's dataset, telling how it goes.
 
     Raises:
         FluxgymError: nothing was left to train, or the folder cannot be staged into.
     """
-    teller = _Teller()
+    teller = Teller()
+
+    def progress(done: int, total: int) -> None:
+        if teller.due() or done in (1, total):
+            teller.event(ProgressEvent(time=time.time(), phase="prepare", done=done, total=total, unit="pictures"))
+
     teller.event(PhaseEvent(time=time.time(), name="prepare"))
     try:
         job = read_job(run)
@@ -105,7 +90,7 @@ def prepare(run: RunDirectory) -> StagedDataset:
             job.target,
             resize=job.resize,
             downscale_only=job.downscale_only,
-            progress=teller.progress,
+            progress=progress,
         )
         _need_pictures(staged)
     except (FluxgymError, OSError) as error:

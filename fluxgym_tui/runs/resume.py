@@ -18,6 +18,7 @@ from fluxgym_tui.backends.resume import (
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.text import count
+from fluxgym_tui.runs.children import settled
 from fluxgym_tui.runs.commands import CommandPlan, read_plan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.interrupts import hold_interrupts
@@ -38,7 +39,8 @@ def resume(
 ) -> None:
     """Start one more attempt of `run`, which goes on where the furthest state was saved.
 
-    It trains to the end that was planned, or `more_epochs` epochs further. With `weights` (kohya) it begins with the
+    A run that ended before its training began, while its model was downloaded, begins it. Else it trains to the end
+    that was planned, or `more_epochs` epochs further. With `weights` (kohya) it begins with the
     newest LoRA and a fresh optimiser. Its steps, epochs and files are numbered on from those before.
 
     Raises:
@@ -58,6 +60,15 @@ def resume(
         raise FluxgymError(f"{run.name} has finished", hint=f"For more: fluxgym-tui resume {run.name} --epochs 4")
     _let_go(run)
     plan = read_plan(run)
+    if not finished and not was_trained(run, plan):
+        if more_epochs is not None or weights:
+            raise FluxgymError(
+                f"{run.name} ended before its training began",
+                hint=f"fluxgym-tui resume {run.name}   begins it; it can be made longer after that.",
+            )
+        tell(f"{run.name} ended before its training began: it begins now, with what was downloaded so far")
+        _begin(run, plan)
+        return
     facts: dict[str, Any] = read_json(run.manifest)
     backend, planned = _planned(run, facts)
     length = planned if more_epochs is None else planned.longer(more_epochs)
@@ -81,22 +92,43 @@ def resume(
             if finished:
                 _keep_last(run, planned)
         except OSError as error:
-            raise FluxgymError(
-                f"cannot write the run's files in {run.output_dir}: {error.strerror}",
-                hint="Check that the disk has room and the folder is yours.",
-            ) from error
+            raise _cannot_write(run, error) from error
         start(run)
+
+
+def was_trained(run: RunDirectory, plan: CommandPlan) -> bool:
+    """Whether the trainer of any attempt was ever started: a download or the staging may have ended the run before."""
+    return any(settled(run.child("train", number)).started for number in range(1, plan.attempt + 1))
+
+
+def _begin(run: RunDirectory, plan: CommandPlan) -> None:
+    """One more attempt of the same commands."""
+    with hold_interrupts():
+        try:
+            write_plan(run, replace(plan, attempt=plan.attempt + 1))
+        except OSError as error:
+            raise _cannot_write(run, error) from error
+        start(run)
+
+
+def _cannot_write(run: RunDirectory, error: OSError) -> FluxgymError:
+    return FluxgymError(
+        f"cannot write the run's files in {run.output_dir}: {error.strerror}",
+        hint="Check that the disk has room and the folder is yours.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospects:
     """What `resume` would begin with: the furthest whole state and the newest LoRA; None where there is none.
 
-    `why_no_state` and `why_no_weights` say why, in words.
+    `why_no_state` and `why_no_weights` say why, in words. A run that is `untrained` ended before its trainer was ever
+    started, and can only begin.
     """
 
     length: Length
     finished: bool
+    untrained: bool = False
     state: ResumePoint | None
     weights: ResumePoint | None
     why_no_state: str = ""
@@ -129,6 +161,7 @@ def prospects(run: RunDirectory) -> Prospects:
     return Prospects(
         length=planned,
         finished=finished,
+        untrained=not finished and not was_trained(run, read_plan(run)),
         state=found[False],
         weights=found[True],
         why_no_state=why,

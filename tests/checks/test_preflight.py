@@ -7,11 +7,15 @@ from PIL import Image
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
+from fluxgym_tui.checks import model_files
 from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.checks.spec_plan import plan_spec
+from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import build_spec
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.machine.disk import DiskFacts
 from fluxgym_tui.machine.sessions import Detachment
+from tests.hub.model_files import put_model
 
 
 @pytest.fixture(autouse=True)
@@ -43,19 +47,80 @@ def test_every_auto_is_answered_and_the_plan_counts_the_staged_sizes(tmp_path: P
     assert not [finding for finding in ready.errors if finding.code != "backend_missing"]
 
 
-def test_a_model_that_is_not_here_is_named_file_by_file_with_its_place(tmp_path: Path) -> None:
-    _picture(tmp_path / "photos/a.png", (600, 400))
-    spec = build_spec({"name": "X", "trigger": "xx", "dataset": {"path": tmp_path / "photos"}})
-    ready = preflight(spec, workspace=Workspace(tmp_path / "ws"))
-    missing = [finding for finding in ready.errors if finding.code == "model_missing"]
-    assert [finding.title for finding in missing] == [
-        "flux-dev: flux1-dev.sft is not here",
-        "flux-dev: clip_l.safetensors is not here",
-        "flux-dev: t5xxl_fp16.safetensors is not here",
-        "flux-dev: ae.sft is not here",
-    ]
-    assert missing[0].path == str(tmp_path / "ws/models/unet/flux1-dev.sft")
+def test_a_model_that_is_not_here_is_downloaded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _nothing_but_room(tmp_path, monkeypatch)
+    ready = preflight(_flux(tmp_path), workspace=Workspace(tmp_path / "ws"))
+    assert [finding for finding in ready.errors if finding.code.startswith("model")] == []
+    (said,) = [finding for finding in ready.findings if finding.code == "model_download"]
+    assert said.severity is Severity.ADVICE
+    assert said.title == "flux-dev: 12 files to download before the training, about 34.2 GB"
     assert ready.files is None
+    home = tmp_path / "ws/models"
+    assert ready.model_state.expected.transformer == home / "unet/flux1-dev.sft"
+    assert ready.model_state.expected.tokenizer_cache_dir == home / "tokenizers"
+    assert [wanted.target for wanted in ready.to_fetch][:4] == [
+        home / "unet/flux1-dev.sft",
+        home / "clip/clip_l.safetensors",
+        home / "clip/t5xxl_fp16.safetensors",
+        home / "vae/ae.sft",
+    ]
+
+
+def test_what_nothing_can_fetch_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _nothing_but_room(tmp_path, monkeypatch)
+    workspace = Workspace(tmp_path / "ws")
+
+    def errors(base_model: str) -> dict[str, str]:
+        ready = preflight(_flux(tmp_path, base_model), workspace=workspace)
+        return {finding.code: finding.title for finding in ready.errors if finding.code.startswith("model")}
+
+    gated = errors("flux-dev-official")
+    assert gated == {"model_login": "flux-dev-official asks who you are, and nobody is logged in to Hugging Face"}
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    assert errors("flux-dev-official") == {}
+    monkeypatch.setattr(model_files, "is_offline", lambda: True)
+    assert errors("flux-dev") == {"model_offline": "flux-dev is not here, and HF_HUB_OFFLINE is set"}
+    monkeypatch.setattr(model_files, "is_offline", lambda: False)
+    monkeypatch.setattr(model_files, "disk_facts", lambda _: DiskFacts(total=1, free=10**9, mount=Path("/"), kind="x"))
+    assert errors("flux-dev") == {"model_room": "34.2 GB of flux-dev are to be downloaded, and the disk has 1.0 GB"}
+    _nothing_but_room(tmp_path, monkeypatch)
+    put_model(workspace.models / "unet/flux1-dev.sft", "t5")
+    assert errors("flux-dev") == {
+        "model_blocked": "flux-dev: flux1-dev.sft is not what it should be, but: T5 text encoder"
+    }
+    (tmp_path / "ws/models.yaml").write_text("mine:\n  path: mine.safetensors\n  license: mit\n", encoding="utf-8")
+    assert errors("mine") == {"model_missing": "mine: mine.safetensors is not here"}
+
+
+def test_what_one_should_know_of_a_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _nothing_but_room(tmp_path, monkeypatch)
+    ready = preflight(_flux(tmp_path, "schnell"), workspace=Workspace(tmp_path / "ws"))
+    (note,) = [finding for finding in ready.findings if finding.code == "model_note"]
+    assert note.title.startswith("flux-schnell: not recommended for training")
+
+
+def _flux(tmp_path: Path, base_model: str = "flux-dev") -> TrainSpec:
+    _picture(tmp_path / "photos/a.png", (600, 400))
+    return build_spec(
+        {
+            "name": "X",
+            "trigger": "xx",
+            "backend": "builtin",
+            "base_model": base_model,
+            "dataset": {"path": tmp_path / "photos"},
+        }
+    )
+
+
+def _nothing_but_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with no models, nobody logged in, and a large disk."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "COMFYUI_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "hf/token"))
+    room = DiskFacts(total=10**15, free=10**15, mount=Path("/"), kind="x")
+    monkeypatch.setattr(model_files, "disk_facts", lambda _: room)
 
 
 def test_no_picture_and_only_broken_ones_stop_the_training_with_a_clear_word(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from fluxgym_tui.config.spec_edit import update_spec_text
 from fluxgym_tui.config.specfile import load_spec
+from fluxgym_tui.machine.disk import DiskFacts
 from tests.cli.calls import Run, RunJson
 
 
@@ -261,7 +262,7 @@ def test_command_prints_what_would_run_and_what_is_missing(run: Run, photos: Pat
     assert "--fp8_base" in argv
     assert command["cwd"] == str(tmp_path / "outputs/photos")
     assert "train would not start it now" in err
-    assert "flux1-dev.sft is not here" in err
+    assert "flux-dev: 12 files to download before the training" in err
     assert not (tmp_path / "outputs").exists()
     code, out, _ = run("command", photos, "--backend", "builtin", "--name", "a b")
     assert code == 0
@@ -283,7 +284,12 @@ def test_command_keeps_clear_of_the_runs_there_are(run: Run, photos: Path, tmp_p
         assert argv[argv.index("--dataset_config") + 1] == str(tmp_path / "outputs/photos-3/dataset.toml")
 
 
-def test_check_says_what_would_stop_the_training(run: Run, run_json: RunJson, photos: Path, tmp_path: Path) -> None:
+def test_check_says_what_would_stop_the_training(
+    run: Run, run_json: RunJson, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    room = DiskFacts(total=1, free=0, mount=Path("/"), kind="x")
+    monkeypatch.setattr("fluxgym_tui.checks.model_files.disk_facts", lambda _: room)
     code, found = run_json("check", photos, "--trigger", "x", "--backend", "builtin")
     assert code == 3
     assert (found["ready"], found["backend"], found["base_model"], found["pictures"]) == (
@@ -292,29 +298,10 @@ def test_check_says_what_would_stop_the_training(run: Run, run_json: RunJson, ph
         "flux-dev",
         3,
     )
-    assert {finding["code"] for finding in found["findings"] if finding["severity"] == "error"} == {"model_missing"}
+    assert {finding["code"] for finding in found["findings"] if finding["severity"] == "error"} == {"model_room"}
     code, out, _ = run("check", photos, "--backend", "kohya", "--sd-scripts", tmp_path / "none")
     assert (code, out) == (4, "")
-    assert run("check", photos, "--backend", "builtin")[1].splitlines()[-1].startswith("would not start: 4 errors")
-
-
-def test_models_tells_what_is_here_and_what_is_missing(run: Run, run_json: RunJson, tmp_path: Path) -> None:
-    code, found = run_json("models")
-    assert code == 0
-    models = {model["key"]: model for model in found["models"]}
-    assert not models["flux-dev"]["here"]
-    assert {missing["role"] for missing in models["flux-dev"]["missing"]} == {"transformer", "clip_l", "t5xxl", "ae"}
-    home = tmp_path / "models"
-    for name in ("unet/flux1-dev.sft", "clip/clip_l.safetensors", "clip/t5xxl_fp16.safetensors", "vae/ae.sft"):
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).touch()
-    models = {model["key"]: model for model in run_json("models")[1]["models"]}
-    assert models["flux-dev"]["here"]
-    assert models["flux-dev"]["files"]["ae"] == str(home / "vae/ae.sft")
-    code, out, _ = run("models", "--files")
-    assert code == 0
-    assert [line.split()[-1] for line in out.splitlines() if line.startswith("flux-dev ")] == ["yes"]
-    assert "flux-schnell lacks:" in out
+    assert run("check", photos, "--backend", "builtin")[1].splitlines()[-1].startswith("would not start: 1 error")
 
 
 def test_info_reads_a_lora_from_its_header(run: Run, run_json: RunJson, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Static
 
 from fluxgym_tui.config.workspace import Workspace
@@ -42,13 +43,14 @@ async def test_without_a_folder_the_plan_says_what_is_missing(workspace: Workspa
         assert app.told[-1].message == "start: no folder of pictures is chosen"
 
 
-async def test_start_without_the_base_model_tells_each_file_and_starts_nothing(
-    workspace: Workspace, photos: Path
+async def test_start_without_a_base_model_that_can_be_fetched_says_so_and_starts_nothing(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fluxgym_tui.checks.model_files.is_offline", lambda: True)
     app = FluxgymApp(workspace=workspace, screen="parameters", open_path=photos, trigger="hrld")
     async with app.run_test() as pilot:
         await until(pilot, lambda: app.draft.planned, what="the plan")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: isinstance(app.screen, PlanScreen), what="the plan")
-        assert "flux1-dev" in app.told[-1].message
+        assert "flux-dev is not here, and HF_HUB_OFFLINE is set" in app.told[-1].message
         assert not list(workspace.outputs.iterdir())

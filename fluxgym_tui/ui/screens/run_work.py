@@ -126,9 +126,13 @@ class RunWorkScreen(WorkScreen):
         except FluxgymError as error:
             self.app.post_message(ActionFailed(error.message, error.hint))
             return
-        from fluxgym_tui.ui.screens.resume_run import ResumeScreen
+        from fluxgym_tui.ui.screens.resume_run import ResumeScreen, Wish
 
-        def answered(wish: "Wish | None") -> None:
+        if found.untrained:  # a download broke off: there is nothing to choose, and nothing to lose
+            self.app.call_from_thread(self._resume, summary.path, Wish(None, weights=False))
+            return
+
+        def answered(wish: Wish | None) -> None:
             if wish is not None:
                 self._resume(summary.path, wish)
 
