@@ -10,6 +10,7 @@ from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run
 from fluxgym_tui.cli.progress import event_line
 from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.runs.adopted import adopted_events, is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.follow import follow
 from fluxgym_tui.runs.journal import read_entries
@@ -40,4 +41,6 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
 
 
 def _written(run: RunDirectory) -> Iterator[RunEvent]:
+    if is_adopted(run):
+        return iter(adopted_events(run))
     return (entry.event for entry, _ in read_entries(run.events))

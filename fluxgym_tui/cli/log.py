@@ -10,6 +10,7 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_run, whole_number
 from fluxgym_tui.cli.workspaces import workspace_of
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import find_run
 from fluxgym_tui.runs.state import read_state
@@ -40,6 +41,12 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the log."""
     found = find_run(workspace_of(args).root / "outputs", args.run)
+    if is_adopted(found):
+        raise FluxgymError(
+            f"{found.name} was trained by another program, which kept no log",
+            hint=f"fluxgym-tui events {found.name}   tells what its files say.",
+            code=ExitCode.NOT_FOUND,
+        )
     path = log_path(found, phase=args.phase, attempt=args.attempt)
     chunks = _growing(path, found) if args.follow else _chunks(path, offset=0)
     if not args.json:

@@ -13,6 +13,7 @@ from fluxgym_tui.base.files import read_json
 from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.base.text import count
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import read_entries
 from fluxgym_tui.runs.picked import picked
@@ -80,6 +81,7 @@ class RunFiles:
             elif isinstance(entry.event, SampleEvent):
                 self._drawn[Path(entry.event.path).name] = entry.event
         self.steps_per_epoch = _steps_per_epoch(run)
+        self._adopted = is_adopted(run)
         self.checkpoints = self._checkpoints()
 
     def _checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -97,7 +99,8 @@ class RunFiles:
         if step is None and epoch is None:
             step, epoch = _from_header(path)
         elif step is None:
-            step = self._step_of(epoch)
+            # Where nothing else tells it; a header counts within its attempt, and runs of others have one.
+            step = self._step_of(epoch) or (_from_header(path)[0] if self._adopted else None)
         elif epoch is None and self.steps_per_epoch and step % self.steps_per_epoch == 0:
             epoch = step // self.steps_per_epoch
         return Checkpoint(

@@ -4,6 +4,7 @@ import time
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_json
+from fluxgym_tui.runs.adopted import refuse_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.start import ensure_supervised
 from fluxgym_tui.runs.state import RunState, read_state
@@ -23,6 +24,7 @@ def request_stop(run: RunDirectory, *, at_checkpoint: bool = False) -> None:
         raise FluxgymError(
             f"{run.name} is not running: it is {summary.state}", hint="There is nothing to stop.", code=ExitCode.FAILED
         )
+    refuse_adopted(run)
     # A run that waits has no next checkpoint to wait for.
     path = run.stop_at_checkpoint if at_checkpoint and summary.state is not RunState.QUEUED else run.stop
     try:

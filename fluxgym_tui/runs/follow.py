@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import EndEvent, Outcome, RunEvent
+from fluxgym_tui.runs.adopted import adopted_events, is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import Entry, LineReader
 from fluxgym_tui.runs.state import RunSummary, read_state
@@ -29,6 +30,7 @@ class Follower:
         self.done = False
         self._run = run
         self._revive = revive
+        self._told = 0  # of an adopted run's events
         self._reader = LineReader(run.events)
         self._asked_s = -_LIVENESS_S
         if not from_start:
@@ -44,9 +46,22 @@ class Follower:
         events = self._new()
         if events or self.done:
             return events
+        if is_adopted(self._run):
+            return self._adopted()
         if time.monotonic() - self._asked_s < _LIVENESS_S and not self.summary.state.ended:
             return []
         return self._look()
+
+    def _adopted(self) -> list[RunEvent]:
+        """What the files of another program's run tell that was not told yet."""
+        if time.monotonic() - self._asked_s < _LIVENESS_S:
+            return []
+        self._asked_s = time.monotonic()
+        self.summary = read_state(self._run)
+        events = adopted_events(self._run)
+        new, self._told = events[self._told :], len(events)
+        self.done = self.summary.state.ended
+        return new
 
     def _new(self) -> list[RunEvent]:
         entries = (Entry.from_line(line) for line, _ in self._reader.read())

@@ -4,17 +4,21 @@ import difflib
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.runs.adopted import adopted_version, is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.state import RunSummary, read_state
 
 
 def run_directories(outputs: Path) -> list[RunDirectory]:
-    """The runs in `outputs`, by name, and nothing else that lies there; empty where the folder is missing."""
+    """The runs in `outputs`, by name, and nothing else that lies there; empty where the folder is missing.
+
+    Runs of fluxgym count too (`runs.adopted`).
+    """
     try:
         folders = sorted(outputs.absolute().iterdir())
     except OSError:
         return []
-    return [run for run in map(RunDirectory, folders) if run.manifest.is_file()]
+    return [run for run in map(RunDirectory, folders) if run.manifest.is_file() or is_adopted(run)]
 
 
 def list_runs(outputs: Path) -> list[RunSummary]:
@@ -45,6 +49,8 @@ class RunLister:
 
 def _version(run: RunDirectory) -> tuple[int, ...]:
     """What changes when anything happens to an ended run: events come, or another attempt is planned."""
+    if is_adopted(run):
+        return adopted_version(run)
     facts: list[int] = []
     for path in (run.events, run.command):
         try:
@@ -65,7 +71,7 @@ def find_run(outputs: Path, name_or_path: str) -> RunDirectory:
     candidates = [outputs / name_or_path, path, path.parent] if path.name == "run" else [outputs / name_or_path, path]
     for candidate in candidates:
         run = RunDirectory(candidate.absolute())
-        if run.manifest.is_file():
+        if run.manifest.is_file() or is_adopted(run):
             return run
     names = [run.name for run in run_directories(outputs)]
     near = difflib.get_close_matches(name_or_path, names, n=3) or names[:3]

@@ -12,6 +12,7 @@ from fluxgym_tui.base.text import count
 from fluxgym_tui.config.models import ModelEntry, find_model, load_models
 from fluxgym_tui.hub.card import CardBase, CardFacts, CardSample, card_text
 from fluxgym_tui.hub.publish import Upload
+from fluxgym_tui.runs.adopted import adopted_facts, is_adopted
 from fluxgym_tui.runs.checkpoints import Checkpoint, CheckpointSamples, RunFiles, SamplePicture
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.scrub import scrubbed_spec
@@ -73,7 +74,7 @@ def publication_of(files: RunFiles, chosen: Checkpoint, *, repo_id: str, workspa
     """
     run = files.run
     header = _header(chosen.path)
-    facts = _manifest(run)
+    facts = adopted_facts(run, workspace=workspace) if is_adopted(run) else _manifest(run)
     samples = files.samples_of(chosen)
     notes: list[str] = []
     if (note := _sample_note(samples, chosen)) is not None:

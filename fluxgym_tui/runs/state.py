@@ -91,12 +91,17 @@ class RunSummary:
 
 
 def read_state(run: RunDirectory) -> RunSummary:
-    """The truth about `run` at this moment. Only reads.
+    """The truth about `run` at this moment. Only reads. A run of another program is told by its files.
 
     Raises:
         FluxgymError: there is no run in that folder.
     """
     if not run.exists():
+        # Imported here: it builds on this module, and few folders are of another program.
+        from fluxgym_tui.runs.adopted import adopted_state, is_adopted
+
+        if is_adopted(run):
+            return adopted_state(run)
         raise FluxgymError(
             f"{run.output_dir} holds no run",
             hint="`fluxgym-tui runs` lists the runs there are.",

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.events import RunEvent
 from fluxgym_tui.base.text import count, terminal_safe
+from fluxgym_tui.runs.adopted import adopted_events, is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import read_entries
 from fluxgym_tui.runs.picked import pick, picked
@@ -106,6 +107,11 @@ class SamplesScreen(WorkScreen):
 
     @work(thread=True, exclusive=True, group="read", exit_on_error=False)
     def _read(self, run: RunDirectory, offset: int) -> None:
+        if is_adopted(run):
+            told = adopted_events(run)
+            shown = tuple(event for event in told[offset:] if event.kind in ("sample", "checkpoint"))
+            self.post_message(SamplesRead(run.output_dir, shown, len(told), read_prompts(run.output_dir)))
+            return
         try:
             if os.stat(run.events).st_size <= offset:  # noqa: PTH116 - asked every two seconds
                 return
