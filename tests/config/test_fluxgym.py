@@ -1,10 +1,14 @@
 """Where a new spec differs from fluxgym: in what docs/fluxgym.md says, and in nothing else."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 
+from fluxgym_tui.backends.base import TrainJob
+from fluxgym_tui.backends.kohya import KohyaBackend
+from fluxgym_tui.config.models import ModelFiles
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.settings_flags import effective_flags
 from fluxgym_tui.config.specfile import build_spec
@@ -84,6 +88,19 @@ def test_the_dataset_differs_as_the_table_says() -> None:
     assert "network_train_unet_only" not in effective_flags(with_clip, backend="kohya", vram="20G")
 
 
+def test_the_command_differs_as_the_table_says() -> None:
+    files = ModelFiles(transformer=Path("/m"), clip_l=Path("/c"), t5xxl=Path("/t"), ae=Path("/a"))
+    job = TrainJob(output_dir=Path("/o"), output_name="x", dataset_config=Path("/o/dataset.toml"), models=files)
+    argv = KohyaBackend(None, threads=8).would_run(job).argv
+    pairs = set(itertools.pairwise(argv))
+    assert {
+        ("--num_processes", "1"),
+        ("--num_cpu_threads_per_process", "8"),
+        ("--log_with", "tensorboard"),
+        ("--logging_dir", "/o/logs"),
+    } <= pairs
+
+
 def test_every_difference_is_a_row_of_the_document() -> None:
     rows = set(re.findall(r"^\| `?([\w.]+)", DOCUMENT, re.MULTILINE))
     assert rows >= {
@@ -96,5 +113,8 @@ def test_every_difference_is_a_row_of_the_document() -> None:
         "network_args",
         "fp8_base",
         "highvram",
+        "log_with",
+        "processes",
+        "threads",
         *SAID,
     }
