@@ -16,13 +16,15 @@ from rows import Row
 from runs import measure_journal, measure_supervisor
 from scan import measure_memory, measure_scan
 from start import measure_start
+from widths import measure_widths
 
 PAGE = Path(__file__).parent.parent / "docs/performance.md"
 HEAD = """\
 # Speed
 
 Written by `make bench` on the machine named below. A figure means little by itself: the ratio to its floor, which is
-measured in the same run, is what carries over to other machines. Times are CPU times, medians of several rounds.
+measured in the same run, is what carries over to other machines. Times are CPU times, medians of several rounds,
+unless they say otherwise.
 
 Machine: {machine}
 
@@ -61,7 +63,10 @@ def main() -> int:
     parser.add_argument("--print", action="store_true", help="print the page, write nothing")
     arguments = parser.parse_args()
     rows: list[Row] = []
-    for measure in (measure_start, measure_scan, measure_memory, measure_supervisor, measure_journal, *app.MEASURES):
+    for measure in (
+        *(measure_start, measure_scan, measure_memory, measure_supervisor, measure_journal),
+        *(*app.MEASURES, measure_widths),
+    ):
         print(f"{measure.__name__} ...", file=sys.stderr)
         rows += measure()
     text = page(rows)

@@ -42,6 +42,7 @@ class WeightsFile:
         self.tensors: Mapping[str, TensorInfo] = read_header(path).tensors
         self._file = path.open("rb", buffering=0)
         self._map: mmap.mmap | None = None
+        self._buffer: Tensor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +51,7 @@ class WeightsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()  # what was mapped stays so as long as a tensor needs it
+        self._buffer = None
 
     def dtype(self, name: str) -> torch.dtype:
         """The precision that `name` is stored in."""
@@ -78,9 +80,21 @@ class WeightsFile:
         dtype = dtype or stored
         if device.type == "cpu" and dtype is stored and not pinned and self._is_mappable(name):
             return self._mapped(name)
+        if dtype is stored and device.type == "cpu":
+            return self._read(name, into=torch.empty(self._size(name), dtype=torch.uint8, pin_memory=pinned))
         # To the device first: it casts faster than the CPU.
-        tensor = self._read(name, pinned=pinned and dtype is stored).to(device).to(dtype)
-        return tensor.pin_memory() if pinned and not tensor.is_pinned() else tensor
+        tensor = self._read(name, into=self._passage(name)).to(device).to(dtype)
+        return tensor.pin_memory() if pinned else tensor
+
+    def _size(self, name: str) -> int:
+        return self.tensors[name].end - self.tensors[name].start
+
+    def _passage(self, name: str) -> Tensor:
+        """Memory that tensors go through, one after the other."""
+        size = self._size(name)
+        if self._buffer is None or len(self._buffer) < size:
+            self._buffer = torch.empty(size, dtype=torch.uint8)
+        return self._buffer[:size]
 
     def _is_mappable(self, name: str) -> bool:
         info = self.tensors[name]
@@ -100,14 +114,14 @@ class WeightsFile:
         count = (info.end - info.start) // dtype.itemsize
         return torch.frombuffer(self._map, dtype=dtype, count=count, offset=info.start).view(info.shape)
 
-    def _read(self, name: str, *, pinned: bool) -> Tensor:
+    def _read(self, name: str, *, into: Tensor) -> Tensor:
+        """The tensor `name`, read into the bytes of `into`, which it is then made of."""
         info = self.tensors[name]
-        raw = torch.empty(info.end - info.start, dtype=torch.uint8, pin_memory=pinned)
-        into, done = raw.numpy().data, 0
+        raw, done = into.numpy().data, 0
         try:
             self._file.seek(info.start)
-            while done < len(into):
-                count = self._file.readinto(into[done:])
+            while done < len(raw):
+                count = self._file.readinto(raw[done:])
                 if not count:
                     raise FluxgymError(f"{self.path} ends within {name}.", hint="Download the file again.")
                 done += count
@@ -115,4 +129,4 @@ class WeightsFile:
             raise FluxgymError(
                 f"{self.path}: {name} cannot be read: {error.strerror}", hint="Check the disk, or download it again."
             ) from error
-        return raw.view(self.dtype(name)).view(info.shape)
+        return into.view(self.dtype(name)).view(info.shape)
