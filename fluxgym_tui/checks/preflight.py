@@ -12,6 +12,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity, blocking
 from fluxgym_tui.checks.by_hand import HandWork, hand_findings, read_hand
 from fluxgym_tui.checks.model_files import check_model
+from fluxgym_tui.checks.recipe import recipe_findings
 from fluxgym_tui.checks.run_files import image_dirs, run_files, run_places
 from fluxgym_tui.checks.spec_plan import SpecPlan, plan_spec, stage_sources
 from fluxgym_tui.config.by_hand import HandEdits
@@ -168,6 +169,7 @@ def preflight(
         findings += hand_findings(hand, places=places, generated=generated)
     if backend.name == "kohya":
         findings += _last_sample_findings(trained, plan)
+    findings += recipe_findings(resolved, backend=backend.name)
     findings += _after_findings(resolved)
     findings += _login_findings()
     findings.sort(key=lambda finding: list(Severity).index(finding.severity))
