@@ -18,6 +18,7 @@ from fluxgym_tui.backends.resume import (
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.text import count
+from fluxgym_tui.runs.adopted import refuse_adopted
 from fluxgym_tui.runs.children import settled
 from fluxgym_tui.runs.commands import CommandPlan, read_plan, write_plan
 from fluxgym_tui.runs.directory import RunDirectory
@@ -26,6 +27,7 @@ from fluxgym_tui.runs.launch import write_script
 from fluxgym_tui.runs.lock import holder_of
 from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import RunState, read_state
+from fluxgym_tui.runs.undo import as_it_was_unless_begun
 
 _LEAVE_S = 30.0  # a supervisor that told an end has only small files left to write
 
@@ -48,6 +50,7 @@ def resume(
         KeyboardInterrupt: Ctrl+C; the run is as it was before, or goes on (`read_state`).
     """
     tell = narrate or (lambda _: None)
+    refuse_adopted(run)
     summary = read_state(run)
     if not summary.state.ended:
         raise FluxgymError(
@@ -86,7 +89,7 @@ def resume(
         tell(note)
     left = length.steps - point.step
     tell(f"{run.name} goes on from {point.path.name}, step {point.step:,}: {count(left, 'step')} to {length.steps:,}")
-    with hold_interrupts():
+    with hold_interrupts(), as_it_was_unless_begun(run):
         try:
             _write(run, plan, command, point=point, length=length, facts=facts)
             if finished:
@@ -103,7 +106,7 @@ def was_trained(run: RunDirectory, plan: CommandPlan) -> bool:
 
 def _begin(run: RunDirectory, plan: CommandPlan) -> None:
     """One more attempt of the same commands."""
-    with hold_interrupts():
+    with hold_interrupts(), as_it_was_unless_begun(run):
         try:
             write_plan(run, replace(plan, attempt=plan.attempt + 1))
         except OSError as error:

@@ -155,6 +155,27 @@ def test_checkpoints_by_steps_are_not_overwritten(gym: Workspace, monkeypatch: p
     list(follow(run))
 
 
+def test_a_resume_that_cannot_be_started_leaves_the_run_as_it_was(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(gym, monkeypatch)
+    before = {path: path.read_bytes() for path in run.output_dir.rglob("*") if path.is_file()}
+
+    def refused(_: RunDirectory) -> int:
+        raise FluxgymError("the supervisor did not come up", hint="Try again.")
+
+    monkeypatch.setattr(runs_resume, "start", refused)
+    with pytest.raises(FluxgymError, match="did not come up"):
+        resume(run, more_epochs=2)
+    assert {path: path.read_bytes() for path in run.output_dir.rglob("*") if path.is_file()} == before
+    assert (read_state(run).state, read_state(run).attempt) == ("finished", 1)
+    monkeypatch.setattr(runs_resume, "start", start)
+    play(monkeypatch, "state_resume_pipe", status=0, lora=True)
+    resume(run, more_epochs=2)
+    list(follow(run))
+    assert (read_state(run).state, read_state(run).step) == ("finished", 48)
+
+
 def test_ctrl_c_while_it_is_resumed_waits_for_the_supervisor(
     gym: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
