@@ -104,8 +104,8 @@ class _Line:
             self._kept.add(at.number)
             self._out.line(f"{at.name}  {human_size(at.done)}")
         words = transfer_words(at.all_done, at.all_total, rate=at.rate, left_s=at.left_s)
-        file = f"file {at.number}/{at.files} {at.name} {transfer_words(at.done, at.total)}"
-        text = f"{file} · total {words}{_DOING[at.doing]}"
+        share = f" {at.done * 100 // at.total}%" if at.total else ""
+        text = f"{words} · {at.number}/{at.files} {at.name}{share}{_DOING[at.doing]}"
         if not self._out.live(text) and not whole and self._due():
             self._out.line(text)
             self._out.flush_lines()

@@ -116,8 +116,7 @@ def test_bytes_are_told_by_file_and_in_all() -> None:
         )
     )  # fmt: skip
     assert progress.status(now=NOW) == (
-        "downloading · flux1-dev.sft 12.3 GB of 23.8 GB (51%) · total 14.1 GB of 34.2 GB (41%) · 98.0 MB/s · "
-        "3m 25s left"
+        "downloading · 14.1 GB of 34.2 GB (41%) · 98.0 MB/s · 3m 25s left · flux1-dev.sft 51%"
     )
     progress.feed(events.ProgressEvent(time=1, phase="download", done=10, total=None, unit="bytes"))
     assert progress.status(now=NOW) == "downloading · 10 B"
