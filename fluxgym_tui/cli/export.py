@@ -38,7 +38,8 @@ def configure(parser: CommandParser) -> None:
         example="fluxgym-tui export hrld-person --to comfyui\n"
         "fluxgym-tui export hrld-person --to ~/loras/ --checkpoint 8\n"
         "fluxgym-tui export hrld.yaml --to kohya-gui hrld.json\n"
-        "fluxgym-tui export hrld.yaml --to toml hrld.toml",
+        "fluxgym-tui export hrld.yaml --to toml hrld.toml\n"
+        "fluxgym-tui export hrld-person --to diffusers hrld-diffusers.safetensors",
     )
     parser.add_argument("source", metavar="SOURCE", help="a spec, a run or a file: what the target takes")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """`export --to diffusers`: a LoRA file or a run's LoRA, to a file that diffusers takes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_nothing_is_replaced_unasked_and_never_the_lora_itself(lora: Path, run: 
     code, _, err = run("export", lora, "--to", "diffusers", tmp_path / "nowhere" / "x.safetensors")
     assert code == 1
     assert "cannot be written: No such file" in err
+
+
+def test_a_runs_lora_is_found_by_name_and_checkpoint(lora: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "hrld"
+    (folder / "run").mkdir(parents=True)
+    (folder / "run" / "manifest.json").write_text('{"schema": 1, "name": "hrld"}', encoding="utf-8")
+    for name in ("hrld-000002.safetensors", "hrld.safetensors"):
+        (folder / name).write_bytes(lora.read_bytes())
+    code, out, err = run("export", "hrld", "--to", "diffusers", tmp_path / "last.safetensors", "--json")
+    assert code == 0, err
+    assert json.loads(out)["source"] == str(folder / "hrld.safetensors")
+    code, out, err = run(
+        "export", "hrld", "--checkpoint", "2", "--to", "diffusers", tmp_path / "second.safetensors", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["source"] == str(folder / "hrld-000002.safetensors")
+    code, _, err = run("export", lora, "--to", "diffusers", tmp_path / "x.safetensors", "--checkpoint", "2")
+    assert code == 2
+    assert "--checkpoint has no meaning for a file" in err
 
 
 def test_a_run_that_is_not_there_and_a_file_that_is_no_lora_are_told(run: Run, tmp_path: Path) -> None:

@@ -39,8 +39,10 @@ def export(source: str, destination: Path | None, args: argparse.Namespace, out:
 
 
 def _lora(source: str, args: argparse.Namespace) -> Path:
-    """The file `source`, or the LoRA of the run of that name: the one picked, else its newest."""
+    """The file `source`, or the LoRA of the run of that name: --checkpoint's, else the one picked, else its last."""
     path = Path(source).expanduser()
     if path.is_file():
+        if args.checkpoint is not None:
+            raise FluxgymError(f"--checkpoint has no meaning for a file, {path}", hint="Name a run, or leave it out.")
         return path
-    return RunFiles(find_run(workspace_of(args).root / "outputs", source)).choose().path
+    return RunFiles(find_run(workspace_of(args).root / "outputs", source)).choose(args.checkpoint).path
