@@ -1,7 +1,7 @@
 """Runs: every run of the workspace with its true state; attach to one, stop one."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,6 +12,7 @@ from textual.worker import get_current_worker
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import RunLister
 from fluxgym_tui.runs.remove import remove
@@ -24,6 +25,9 @@ from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.screens.run_work import RunWorkScreen, run_actions
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
 from fluxgym_tui.ui.widgets.run_list import RunList
+
+if TYPE_CHECKING:
+    from fluxgym_tui.config.importers import Imported
 
 LOOK_S = 2.0
 
@@ -150,7 +154,8 @@ class RunsScreen(RunWorkScreen):
         if action == "compare":
             marked = len(self.query_one(RunList).marked)
             return None if 2 <= marked <= MOST else f"mark two to {MOST} runs with space; {marked} marked now"
-        if action == "clone" and not RunDirectory(summary.path).spec.is_file():
+        run = RunDirectory(summary.path)
+        if action == "clone" and not (run.spec.is_file() or is_adopted(run)):
             return f"{name} has no spec"
         return None
 
@@ -172,17 +177,36 @@ class RunsScreen(RunWorkScreen):
     @work(thread=True, exclusive=True, group="clone", exit_on_error=False)
     def action_clone(self) -> None:
         """Take the settings of the run under the cursor to the screen Parameters."""
-        from fluxgym_tui.ui.draft_files import clone_spec  # brings pydantic
+        from fluxgym_tui.config.importers import import_spec  # brings pydantic, as the next
+        from fluxgym_tui.ui.draft_files import clone_spec
 
         summary = self.current
         if summary is None:
             return
+        run = RunDirectory(summary.path)
         try:
-            opened = clone_spec(RunDirectory(summary.path).spec, workspace=self.fluxgym.workspace)
+            if is_adopted(run):
+                self.app.call_from_thread(
+                    self._show_imported, import_spec(run.output_dir, workspace=self.fluxgym.workspace.root)
+                )
+                return
+            opened = clone_spec(run.spec, workspace=self.fluxgym.workspace)
         except FluxgymError as error:
             self.app.post_message(ActionFailed(error.message, error.hint))
             return
         self.app.call_from_thread(self.fluxgym.open_draft, opened)
+
+    def _show_imported(self, imported: "Imported") -> None:
+        """Say what of another program's run comes out otherwise; then take it over."""
+        from fluxgym_tui.ui.draft_files import imported_draft
+        from fluxgym_tui.ui.screens.import_settings import ImportedScreen
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                note = f"The settings of {imported.spec.name}, trained by another program."
+                self.fluxgym.open_draft(imported_draft(imported.spec, workspace=self.fluxgym.workspace, note=note))
+
+        self.app.push_screen(ImportedScreen(imported), answered)
 
     def action_delete(self) -> None:
         """Ask, then delete the run under the cursor."""
