@@ -30,6 +30,7 @@ from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, all_actions, bindings
 from fluxgym_tui.ui.captioning import Captioning
 from fluxgym_tui.ui.draft import Draft, OpenedDraft
+from fluxgym_tui.ui.graphics import Graphics
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
 from fluxgym_tui.ui.screens.base import WorkScreen
@@ -76,9 +77,11 @@ class FluxgymApp(App[None]):
         ascii_only: bool = False,
         settings: Settings | None = None,
         settings_file: Path | None = None,
+        graphics: Graphics | None = None,
     ) -> None:
         """`screen` is shown first; `open_path` (a folder or spec) and `trigger` are what the user gave on the way in;
-        `run` is what the Live screen shows; a theme that the user chooses is kept in `settings_file`.
+        `run` is what the Live screen shows; a theme that the user chooses is kept in `settings_file`;
+        `graphics` is how the terminal draws pictures in pixels, None where it does not.
         """
         self.DEFAULT_MODE = screen  # type: ignore[misc]  # else Textual builds and styles an empty screen first
         super().__init__()
@@ -92,6 +95,7 @@ class FluxgymApp(App[None]):
         self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
         self.alive_line = ""
         self.ascii_only = ascii_only
+        self.graphics = graphics
         self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self._settings = settings or Settings()
         self._settings_file = settings_file

@@ -50,23 +50,28 @@ def _drawn(
     path: Path, room: tuple[int, int], colour: bool, kept: Shares | None, version: tuple[int, int]
 ) -> tuple[Strip, ...]:
     columns, rows = room
+    upright = opened_picture(path, columns * 2, rows * 4)
+    width, height = fitted(upright.width, upright.height, columns, rows)
+    if not width:
+        return ()
+    small = upright.convert("RGB").resize((width, height * (2 if colour else 1)))
+    if kept is not None:
+        small = cropped(small, kept)
+    return tuple(_half_blocks(small) if colour else _letters(small))
+
+
+def opened_picture(path: Path, width: int, height: int) -> "Image":
+    """The picture at `path`, upright, at least as large as `width` by `height` pixels where the file is. OSError."""
     from PIL import Image, ImageOps  # slow to import, and most screens show no picture
 
     with Image.open(path) as opened:
         # A JPEG is decoded at the least size that suffices: many times faster for photos.
-        opened.draft("RGB", (columns * 2, rows * 4))
-        upright = ImageOps.exif_transpose(opened)
-        width, height = fitted(upright.width, upright.height, columns, rows)
-        if not width:
-            return ()
-        small = upright.convert("RGB").resize((width, height * (2 if colour else 1)))
-    if kept is not None:
-        small = _cropped(small, kept)
-    return tuple(_half_blocks(small) if colour else _letters(small))
+        opened.draft("RGB", (width, height))
+        return ImageOps.exif_transpose(opened)
 
 
-def _cropped(image: "Image", kept: Shares) -> "Image":
-    """`image` with all but `kept` darkened, and the edge between them drawn."""
+def cropped(image: "Image", kept: Shares, *, line: int = 1) -> "Image":
+    """`image` with all but `kept` darkened, and the edge between them drawn, `line` pixels wide."""
     from PIL import Image, ImageDraw
 
     width, height = image.size
@@ -76,7 +81,7 @@ def _cropped(image: "Image", kept: Shares) -> "Image":
         return image
     dark = Image.blend(image, Image.new("RGB", image.size, _LOST), 0.8)
     dark.paste(image.crop((left, top, right, bottom)), (left, top))
-    ImageDraw.Draw(dark).rectangle((left, top, right - 1, bottom - 1), outline=_EDGE)
+    ImageDraw.Draw(dark).rectangle((left, top, right - 1, bottom - 1), outline=_EDGE, width=line)
     return dark
 
 

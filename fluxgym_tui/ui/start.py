@@ -1,5 +1,6 @@
 """Starting the app: which workspace, which screen first."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.config.settings import load_settings, settings_path
 from fluxgym_tui.config.workspace import Workspace, find_workspace
 from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.ui.graphics import ask
 
 USAGE = "fluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]   opens the app."
 
@@ -65,10 +67,13 @@ def run(
         )
     if path is not None and not path.exists():
         raise FluxgymError(f"{path} does not exist", hint="Give a folder of pictures or a spec (.yaml).")
-    # Textual and all that it brings is imported only here: no other command pays for it.
-    from fluxgym_tui.ui.app import FluxgymApp
-    from fluxgym_tui.ui.opening import first_screen
-
+    # Asked first, answered while Textual and all that it brings are imported: no other command pays for that.
+    question = None if ascii_only or "NO_COLOR" in os.environ else ask(sys.stdin.fileno(), env=os.environ)
+    try:
+        from fluxgym_tui.ui.app import FluxgymApp
+        from fluxgym_tui.ui.opening import first_screen
+    finally:
+        graphics = None if question is None else question.answer()
     place = workspace or find_workspace()
     run = None if run_dir is None else RunDirectory(run_dir)
     screen, shown = first_screen(place, path=path, run=run)
@@ -82,6 +87,7 @@ def run(
         ascii_only=ascii_only,
         settings=load_settings(settings_file),
         settings_file=settings_file,
+        graphics=graphics,
     )
     app.run()
     return ExitCode(app.return_code or 0)

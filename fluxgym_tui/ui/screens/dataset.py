@@ -67,7 +67,7 @@ class DatasetScreen(AutoCaptions):
             with Horizontal(id="middle"):
                 yield LineList(id="pictures", help_title="The pictures")
                 with Vertical(id="side"):
-                    yield Picture(colour=self.fluxgym.in_colour)
+                    yield Picture(colour=self.fluxgym.in_colour, graphics=self.fluxgym.graphics)
             yield Static("", id="about")
             yield Static("", id="caption-title")
             yield TextArea(id="caption", compact=True, soft_wrap=True, tab_behavior="focus", show_line_numbers=False)
