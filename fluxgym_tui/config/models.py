@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
+from fluxgym_tui.config.model_by_path import looks_like_a_path, model_by_path
 from fluxgym_tui.config.model_entry import (
     COMPANION_KEYS,
     ROLES,
@@ -58,11 +59,13 @@ def model_folders(*, workspace: Path) -> tuple[Path, ...]:
 
 
 def find_model(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:
-    """The entry whose key or alias is `name`, in any case.
+    """The entry whose key or alias is `name`, in any case; or the model file that `name` is the path of.
 
     Raises:
         FluxgymError: there is none (the nearest is named), or the model cannot be trained here.
     """
+    if looks_like_a_path(name.strip()):
+        return model_by_path(name.strip(), models)
     wanted = name.strip().lower()
     words = {word.lower(): entry for entry in models.values() for word in entry.aliases}
     words.update({key.lower(): entry for key, entry in models.items()})

@@ -1,5 +1,6 @@
 """models.yaml: what is packaged, what a user adds, and where files lie."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fluxgym_tui.config.models import (
     model_folders,
 )
 from fluxgym_tui.config.resources import bundled
+from tests.hub.model_files import put_model
 
 
 def put(path: Path) -> Path:
@@ -243,3 +245,55 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str, messa
 def test_an_empty_file_adds_nothing(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text("# none yet\n", encoding="utf-8")
     assert load_models(workspace=tmp_path) == load_models()
+
+
+def test_a_base_model_may_be_named_by_the_path_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = load_models()
+    mine = put_model(tmp_path / "home/mine.safetensors", "flux")
+    entry = find_model(str(mine), models)
+    assert (entry.key, entry.title, entry.license, entry.base) == (str(mine), "mine.safetensors", None, None)
+    assert entry.sources["transformer"].path == mine
+    assert entry.sources["t5xxl"] == models["flux-dev"].sources["t5xxl"]
+    assert find_model(entry.key, models) == entry
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert find_model("~/mine.safetensors", models).key == str(mine)
+    chroma = find_model(str(put_model(tmp_path / "c.safetensors", "chroma")), models)
+    assert (chroma.arch, chroma.roles, chroma.flags) == (
+        "chroma",
+        ("transformer", "t5xxl", "ae"),
+        models["chroma1-hd"].flags,
+    )
+
+
+def test_a_path_to_the_very_file_of_a_known_model_has_its_licence(tmp_path: Path) -> None:
+    models = load_models()
+    file = put_model(tmp_path / "flux1-schnell.safetensors", "flux")
+    schnell = models["flux-schnell"]
+    exact = replace(schnell.sources["transformer"], size_bytes=file.stat().st_size)
+    models["flux-schnell"] = replace(schnell, sources={**schnell.sources, "transformer": exact})
+    entry = find_model(str(file), models)
+    assert (entry.title, entry.license, entry.base, entry.note) == (
+        "FLUX.1-schnell",
+        "apache-2.0",
+        "black-forest-labs/FLUX.1-schnell",
+        schnell.note,
+    )
+
+
+def test_a_path_that_will_not_do_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put_model(tmp_path / "t5.safetensors", "t5")
+    put_model(tmp_path / "scaled.safetensors", "scaled")
+    put_model(tmp_path / "flux1-kontext-dev.safetensors", "flux")
+    (tmp_path / "page.safetensors").write_text("<html>", encoding="utf-8")
+    for name, message in (
+        ("./t5.safetensors", "is no whole path"),
+        (f"{tmp_path}/none.safetensors", "there is no"),
+        (f"{tmp_path}/t5.safetensors", "it is a T5 text encoder"),
+        (f"{tmp_path}/scaled.safetensors", "trains to noise"),
+        (f"{tmp_path}/flux1-kontext-dev.safetensors", "Kontext learns from pairs"),
+        (f"{tmp_path}/page.safetensors", "is not a safetensors file"),
+    ):
+        with pytest.raises(FluxgymError) as caught:
+            find_model(name, load_models())
+        assert message in caught.value.message
