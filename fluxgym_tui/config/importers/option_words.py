@@ -17,22 +17,28 @@ def split_words(text: str) -> list[str]:
 
 
 def options_of(words: Sequence[str]) -> tuple[dict[str, FlagValue], list[str], list[str]]:
-    """The options of sd-scripts in `words`, the words that are none, and what is wrong with options left out.
+    """The options of sd-scripts in `words`, options of others with their values, and what is wrong with words left out.
 
     As argparse has it: `--name value` and `--name=value`, unambiguous beginnings of a name, the last one of two.
     """
     options: dict[str, FlagValue] = {}
     others: list[str] = []
     problems: list[str] = []
+    of_others = False
     position = 0
     while position < len(words):
         word = words[position]
         position += 1
         written, equals, after = word[2:].partition("=")
         name = _full_name(written) if word.startswith("--") else None
-        if name is None:
+        if name is None and (word.startswith("--") or of_others):
             others.append(word)
+            of_others = True
             continue
+        if name is None:
+            problems.append(f"{word} belongs to no option")
+            continue
+        of_others = False
         values = [after] if equals else []
         if FLAG_KINDS[name] != "switch" and not equals:
             while position < len(words) and not words[position].startswith("--"):
