@@ -60,7 +60,7 @@ def find_workspace(cwd: Path | None = None, env: Mapping[str, str] | None = None
     if home := variables.get("FLUXGYM_HOME"):
         return Workspace(_absolute(home, here, variables))
     for folder in (here, *here.parents):
-        if _looks_like_one(folder):
+        if looks_like_workspace(folder):
             return Workspace(folder)
     if named := variables.get("WORKSPACE"):
         return Workspace(_absolute(named, here, variables))
@@ -69,7 +69,8 @@ def find_workspace(cwd: Path | None = None, env: Mapping[str, str] | None = None
     return Workspace(_absolute("~/fluxgym", here, variables))
 
 
-def _looks_like_one(folder: Path) -> bool:
+def looks_like_workspace(folder: Path) -> bool:
+    """Whether `folder` is a workspace by what it holds; a fluxgym folder is one."""
     return (folder / MARKER).is_file() or ((folder / "models").is_dir() and (folder / "outputs").is_dir())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.config.settings import load_settings, settings_path
-from fluxgym_tui.config.workspace import Workspace, find_workspace
+from fluxgym_tui.config.workspace import Workspace, find_workspace, looks_like_workspace
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.ui.graphics import ask
 
@@ -16,6 +16,8 @@ USAGE = "fluxgym-tui [DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]   
 
 def main(argv: Sequence[str]) -> ExitCode:
     """Open the app as the command line asks: `[DIR|SPEC] [--trigger WORDS] [--workspace DIR] [--ascii]`.
+
+    A DIR that is a workspace, as a fluxgym folder is, is opened as that.
 
     Raises:
         FluxgymError: an option is unknown or lacks its value, or as `run`.
@@ -37,6 +39,8 @@ def main(argv: Sequence[str]) -> ExitCode:
             raise FluxgymError(f"the app does not take {word!r}", hint=USAGE)
         else:
             path = Path(word).expanduser().absolute()
+    if path is not None and workspace is None and looks_like_workspace(path):
+        path, workspace = None, Workspace(path)  # a fluxgym folder, say: no folder of pictures
     return run(path, trigger=trigger, workspace=workspace, ascii_only=ascii_only)
 
 

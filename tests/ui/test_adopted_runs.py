@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Button, Static
 
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.ui import start
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens.import_settings import ImportedScreen
 from fluxgym_tui.ui.screens.live import LiveScreen
@@ -50,3 +52,14 @@ async def test_a_fluxgym_folder_opens_as_a_workspace(tmp_path: Path) -> None:
         app.screen.query_one("#take", Button).press()
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen), what="the screen Parameters")
         assert files(root) == before
+
+
+def test_its_folder_on_the_command_line_is_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, object]] = []
+    monkeypatch.setattr(start, "run", lambda path, *, workspace, **_: asked.append((path, workspace)))
+    root, photos = write_folder(tmp_path / "fluxgym", "hrld"), tmp_path / "photos"
+    photos.mkdir()
+    start.main([str(root)])
+    start.main([str(photos)])
+    start.main([str(root), "--workspace", str(tmp_path)])
+    assert asked == [(None, Workspace(root)), (photos, None), (root, Workspace(tmp_path))]
