@@ -114,20 +114,33 @@ def _fetching(state: ModelState, wanted: tuple[Wanted, ...]) -> list[Finding]:
 
 
 def _room(state: ModelState, size: int) -> list[Finding]:
-    """An error where the disk of the model files has too little room for `size` bytes more."""
+    """What there is to say about the disk that `size` bytes more are to go to."""
     folders = [missing.path.parent for missing in state.missing]
+    if not folders:
+        return []
     try:
-        free = disk_facts(folders[0]).free if folders else size
+        disk = disk_facts(folders[0])
     except OSError:
         return []  # a disk that does not tell is found full when it is
-    if free >= size:
+    if disk.free < size:
+        return [
+            Finding(
+                code="model_room",
+                severity=Severity.ERROR,
+                title=f"{human_size(size)} of {state.entry.key} are to be downloaded, and the disk has "
+                f"{human_size(disk.free)}",
+                fix="Make room, or choose a workspace on a larger disk: --workspace DIR or FLUXGYM_HOME.",
+                path=str(folders[0]),
+            )
+        ]
+    if disk.lasting:
         return []
     return [
         Finding(
-            code="model_room",
-            severity=Severity.ERROR,
-            title=f"{human_size(size)} of {state.entry.key} are to be downloaded, and the disk has {human_size(free)}",
-            fix="Make room, or choose a workspace on a larger disk: --workspace DIR or FLUXGYM_HOME.",
+            code="model_disk_passes",
+            severity=Severity.WARNING,
+            title=f"{folders[0]} is on the container's own disk, and what is downloaded ends with the container",
+            fix="Choose a workspace on a volume that lasts (/workspace on RunPod): --workspace DIR or FLUXGYM_HOME.",
             path=str(folders[0]),
         )
     ]

@@ -92,6 +92,18 @@ def test_what_nothing_can_fetch_stops_the_training(tmp_path: Path, monkeypatch: 
     assert errors("mine") == {"model_missing": "mine: mine.safetensors is not here"}
 
 
+def test_a_download_that_would_end_with_the_container_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _nothing_but_room(tmp_path, monkeypatch)
+    layer = DiskFacts(total=10**15, free=10**15, mount=Path("/"), kind="overlay")
+    monkeypatch.setattr(model_files, "disk_facts", lambda _: layer)
+    ready = preflight(_flux(tmp_path), workspace=Workspace(tmp_path / "ws"))
+    (said,) = [finding for finding in ready.findings if finding.code == "model_disk_passes"]
+    assert said.severity is Severity.WARNING
+    assert "ends with the container" in said.title
+
+
 def test_what_one_should_know_of_a_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _nothing_but_room(tmp_path, monkeypatch)
     ready = preflight(_flux(tmp_path, "schnell"), workspace=Workspace(tmp_path / "ws"))
