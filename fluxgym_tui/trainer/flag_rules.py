@@ -26,6 +26,7 @@ def _without(flag: str, needed: str, *, instead: str) -> Rule:
     )
 
 
+_OF_NETWORK = ("network_dim", "network_alpha", "network_args", "network_dropout")
 _UNET_ONLY = "network_train_unet_only"
 _TEXT_ONLY = "network_train_text_encoder_only"
 
@@ -38,6 +39,29 @@ RULES = (
     ),
     _without("blocks_to_swap", "gradient_checkpointing", instead=""),
     _without("ip_noise_gamma_random_strength", "ip_noise_gamma", instead="0.1"),
+    _without("noise_offset_random_strength", "noise_offset", instead="0.05"),
+    _without("adaptive_noise_scale", "noise_offset", instead="0.05"),
+    _without("multires_noise_discount", "multires_noise_iterations", instead="6"),
+    _without("dim_from_weights", "network_weights", instead="LORA"),
+    _without("base_weights_multiplier", "base_weights", instead="LORA"),
+    Rule(
+        "--base_weights_multiplier",
+        "there are more of them than of --base_weights",
+        "Give one for each file.",
+        lambda given: len(given.get("base_weights_multiplier", ())) > len(given.get("base_weights", ())) > 0,
+    ),
+    Rule(
+        "--dim_from_weights",
+        "layers, ranks and alphas come from the weights, which know no network_dim, _alpha, _args or _dropout",
+        "Leave those out, or leave it out.",
+        lambda given: bool(given.get("dim_from_weights")) and any(given.get(name) for name in _OF_NETWORK),
+    ),
+    Rule(
+        "--save_n_epoch_ratio",
+        "it sets --save_every_n_epochs, which is given too",
+        "Give one of the two.",
+        lambda given: bool(given.get("save_n_epoch_ratio") and given.get("save_every_n_epochs")),
+    ),
     Rule(
         "--log_with",
         "TensorBoard's files need a place: --logging_dir is not given",

@@ -70,6 +70,7 @@ def _switch(name: str, note: str, *, required: bool = False, ours: bool = False)
 
 _NETWORK_ARGS = ", ".join(f"`{name}`" for name in HONOURED)
 _FALLBACK = "for datasets whose file does not say it"
+_AS_SD = "as sd-scripts does for Stable Diffusion (its FLUX trainer takes it and leaves it out of account)"
 _UNCACHED = f"needs text that is not cached; {_FALLBACK}"
 
 _HONOURED = (
@@ -136,6 +137,9 @@ _HONOURED = (
     _takes("network_dropout", float, None, "this share of the values between down and up is left out of each step"),
     _takes("scale_weight_norms", float, None, "what a layer's adapter adds is kept to this norm after each step"),
     _takes("network_weights", Path, None, "go on from this LoRA's weights (ours or kohya's, not diffusers')"),
+    _switch("dim_from_weights", "layers, ranks and alphas are those of `network_weights`"),
+    _takes("base_weights", Path, None, "LoRA files that are merged into the base before the training", many=True),
+    _takes("base_weights_multiplier", float, None, "how strongly each of them is; 1 where not given", many=True),
     _switch("network_train_unet_only", "without it CLIP-L is trained too, and stays loaded"),
     _switch("network_train_text_encoder_only", "CLIP-L alone is trained"),
     # the optimiser
@@ -159,7 +163,12 @@ _HONOURED = (
     _takes(
         "lr_scheduler", str, "constant", "as transformers defines them",
         choices=("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial",
-                 "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay"),
+                 "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "piecewise_constant"),
+    ),
+    _takes(
+        "lr_scheduler_args", str, None,
+        "`step_rules=1:100,0.1:200,0.01` for piecewise_constant: the rate times 1 before step 100 and so on",
+        many=True,
     ),
     _takes("lr_warmup_steps", int_or_float, 0, "steps, or below 1 a part of all steps"),
     _takes(
@@ -207,6 +216,11 @@ _HONOURED = (
     ),
     _takes("huber_c", float, 0.1, "for huber and smooth_l1"),
     _takes("huber_scale", float, 1.0, "for huber and smooth_l1"),
+    _takes("noise_offset", float, None, f"each channel's noise is moved by so much; {_AS_SD}"),
+    _switch("noise_offset_random_strength", "from 0 to `noise_offset`, drawn anew for each batch"),
+    _takes("adaptive_noise_scale", float, None, "so much of each channel's mean is added to `noise_offset`"),
+    _takes("multires_noise_iterations", int, None, f"so many coarser layers of noise are added; {_AS_SD}"),
+    _takes("multires_noise_discount", float, 0.3, "how much each coarser layer weighs of the one before"),
     _takes("ip_noise_gamma", float, None, "so much more noise goes into the input, unknown to the target"),
     _switch("ip_noise_gamma_random_strength", "from 0 to `ip_noise_gamma`, drawn anew for each batch"),
     # files
@@ -214,6 +228,7 @@ _HONOURED = (
     _takes("save_precision", str, None, "that of training where not given", choices=("float", "fp16", "bf16")),
     _takes("save_every_n_epochs", int, None, "`NAME-000004.safetensors`; the last is always `NAME.safetensors`"),
     _takes("save_every_n_steps", int, None, "`NAME-step00000100.safetensors`"),
+    _takes("save_n_epoch_ratio", int, None, "so many checkpoints of epochs: it sets `save_every_n_epochs`"),
     _takes("save_last_n_epochs", int, None, "older checkpoints of epochs are removed"),
     _takes("save_last_n_steps", int, None, "checkpoints of steps that are older than this many steps are removed"),
     _switch("save_state", "with each checkpoint, and when stopped: `NAME-000004-state`, to resume from"),
@@ -236,6 +251,13 @@ _HONOURED = (
     _takes("metadata_description", str, None, "into the LoRA's metadata"),
     _takes("metadata_license", str, None, "into the LoRA's metadata"),
     _takes("metadata_tags", str, None, "into the LoRA's metadata"),
+    _takes("metadata_usage_hint", str, None, "into the LoRA's metadata"),
+    _takes("metadata_thumbnail", str, None, "into the LoRA's metadata: a picture file, or a data URL"),
+    _takes("metadata_merged_from", str, None, "into the LoRA's metadata"),
+    _takes("metadata_trigger_phrase", str, None, "into the LoRA's metadata"),
+    _takes("metadata_preprocessor", str, None, "into the LoRA's metadata"),
+    _takes("metadata_is_negative_embedding", str, None, "into the LoRA's metadata"),
+    _switch("no_metadata", "of the training only what programs need to load the LoRA"),
     # samples
     _takes("sample_prompts", Path, None, "one prompt a line: `--w --h --d --s --g --l --n`"),
     _takes("sample_every_n_steps", int, None, ""),
@@ -260,31 +282,32 @@ _ALWAYS = {
 }
 
 _TRAINS_CACHED = "pictures are trained from caches, which forbid it"
-_LATER = "not done by this trainer yet"
+_HALF = "the LoRA's weights learn in fp32: in half precision small steps are lost"
+_NO_COMPILER = "it does without a compiler"
 _ONE_DEVICE = "it trains on one device, by itself"
 _HUB = "the app uploads, not the trainer"
 
 _REFUSED = {
     "console_log_level": "everything is logged", "console_log_file": "the run keeps the log",
-    "metadata_usage_hint": _LATER, "metadata_thumbnail": _LATER, "metadata_merged_from": _LATER,
-    "metadata_trigger_phrase": _LATER, "metadata_preprocessor": _LATER, "metadata_is_negative_embedding": _LATER,
     "train_data_dir": "pictures come from `dataset_config`", "reg_data_dir": "pictures come from `dataset_config`",
-    "in_json": "pictures come from `dataset_config`", "conditioning_data_dir": _LATER,
+    "in_json": "pictures come from `dataset_config`", "conditioning_data_dir": "masks come from `dataset_config`",
     "dataset_repeats": "repeats come from `dataset_config`", "dataset_class": "no code of others is loaded",
-    "cache_info": _LATER, "debug_dataset": "`fluxgym-tui plan` shows what would be trained",
-    "color_aug": _TRAINS_CACHED, "flip_aug": _LATER, "face_crop_aug_range": _TRAINS_CACHED,
+    "cache_info": "sizes come from the pictures' own headers",
+    "debug_dataset": "`fluxgym-tui plan` shows what would be trained",
+    "color_aug": _TRAINS_CACHED, "flip_aug": "mirrored copies among the pictures do the same",
+    "face_crop_aug_range": _TRAINS_CACHED,
     "random_crop": _TRAINS_CACHED,
     "resize_interpolation": "down by area, up by Lanczos, as sd-scripts does where it is not given",
     "skip_cache_check": "every cache is checked against its picture, caption and encoder",
     "huggingface_repo_id": _HUB, "huggingface_repo_type": _HUB, "huggingface_path_in_repo": _HUB,
     "huggingface_token": _HUB, "huggingface_repo_visibility": _HUB, "save_state_to_huggingface": _HUB,
     "resume_from_huggingface": _HUB, "async_upload": _HUB,
-    "save_n_epoch_ratio": "give `save_every_n_epochs`", "initial_epoch": "a resumed training knows",
+    "initial_epoch": "a resumed training knows",
     "initial_step": "a resumed training knows",
     "mem_eff_attn": "attention is PyTorch's own (`sdpa`)", "xformers": "attention is PyTorch's own (`sdpa`)",
-    "torch_compile": _LATER, "dynamo_backend": _LATER,
-    "full_fp16": _LATER, "full_bf16": _LATER,
-    "fp16_master_weights_and_gradients": _LATER,
+    "torch_compile": _NO_COMPILER, "dynamo_backend": _NO_COMPILER,
+    "full_fp16": _HALF, "full_bf16": _HALF,
+    "fp16_master_weights_and_gradients": _HALF,
     "ddp_timeout": _ONE_DEVICE, "ddp_gradient_as_bucket_view": _ONE_DEVICE, "ddp_static_graph": _ONE_DEVICE,
     "deepspeed": _ONE_DEVICE, "zero_stage": _ONE_DEVICE, "offload_optimizer_device": _ONE_DEVICE,
     "offload_optimizer_nvme_path": _ONE_DEVICE, "offload_param_device": _ONE_DEVICE,
@@ -293,18 +316,16 @@ _REFUSED = {
     "log_config": "the run's folder keeps the command",
     "config_file": "flags come from the command line", "output_config": "flags come from the command line",
     "use_8bit_adam": "give `optimizer_type`", "use_lion_optimizer": "give `optimizer_type`",
-    "lr_scheduler_type": "no code of others is loaded", "lr_scheduler_args": "no code of others is loaded",
-    "fused_backward_pass": _LATER, "cpu_offload_checkpointing": "give `blocks_to_swap`: it saves more",
+    "lr_scheduler_type": "no code of others is loaded",
+    "fused_backward_pass": "a LoRA's gradients are small: there is nothing to save",
+    "cpu_offload_checkpointing": "give `blocks_to_swap`: it saves more",
     "split_mode": "sd-scripts' old name for `blocks_to_swap 18`: give that",
-    "no_metadata": "a LoRA without metadata is of little use to programs",
-    "dim_from_weights": _LATER, "base_weights": _LATER,
-    "base_weights_multiplier": _LATER,
+
     "disable_mmap_load_safetensors": "files are always memory-mapped: that is the fastest way to one copy",
     "controlnet_model_name_or_path": "it trains LoRAs alone",
 }  # fmt: skip
 
 _SD = "of Stable Diffusion"
-_NO_OFFSET = "sd-scripts does not apply it to FLUX: its noise stays as drawn"
 _MEANINGLESS = {
     "help": "it prints the flags where it stands alone",
     "v2": _SD, "v_parameterization": _SD, "clip_skip": _SD, "max_token_length": _SD,
@@ -312,8 +333,6 @@ _MEANINGLESS = {
     "zero_terminal_snr": _SD, "min_snr_gamma": _SD, "scale_v_pred_loss_like_noise_pred": _SD, "v_pred_like_loss": _SD,
     "debiased_estimation_loss": _SD, "weighted_captions": "sd-scripts does not apply it to FLUX",
     "min_timestep": "sd-scripts does not use it for FLUX", "max_timestep": "sd-scripts does not use it for FLUX",
-    "noise_offset": _NO_OFFSET, "noise_offset_random_strength": _NO_OFFSET, "adaptive_noise_scale": _NO_OFFSET,
-    "multires_noise_iterations": _NO_OFFSET, "multires_noise_discount": _NO_OFFSET,
     "sample_sampler": "sd-scripts does not use it for FLUX: samples are always Euler's",
 }  # fmt: skip
 

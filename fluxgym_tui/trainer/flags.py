@@ -189,6 +189,7 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "gradient_accumulation_steps", "save_every_n_epochs", "save_every_n_steps", "save_last_n_epochs",
         "save_last_n_steps", "save_last_n_epochs_state", "save_last_n_steps_state", "lr_scheduler_num_cycles",
         "lr_scheduler_timescale", "validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps",
+        "save_n_epoch_ratio", "multires_noise_iterations",
     ),
     _AT_LEAST_ONE,
 ) | dict.fromkeys(
@@ -198,11 +199,11 @@ _RANGES: Mapping[str, _Range] = dict.fromkeys(
         "ip_noise_gamma", "logit_std", "sigmoid_scale", "discrete_flow_shift", "lr_scheduler_power", "lr_decay_steps",
         "lr_scheduler_min_lr_ratio", "scale_weight_norms",
         "caption_dropout_every_n_epochs", "keep_tokens", "token_warmup_min", "token_warmup_step",
-        "text_encoder_lr",
+        "text_encoder_lr", "noise_offset",
     ),
     _NOT_NEGATIVE,
 ) | {"seed": _SEED, "network_dropout": _SHARE, "validation_split": _SHARE} | dict.fromkeys(
-    ("caption_dropout_rate", "caption_tag_dropout_rate"), _PART
+    ("caption_dropout_rate", "caption_tag_dropout_rate", "multires_noise_discount"), _PART
 )  # fmt: skip
 
 

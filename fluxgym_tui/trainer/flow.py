@@ -36,6 +36,11 @@ class FlowSettings:
     huber_schedule: str = "snr"
     huber_c: float = 0.1
     huber_scale: float = 1.0
+    noise_offset: float | None = None
+    noise_offset_random_strength: bool = False
+    adaptive_noise_scale: float | None = None
+    multires_noise_iterations: int | None = None
+    multires_noise_discount: float = 0.3
     ip_noise_gamma: float | None = None
     ip_noise_gamma_random_strength: bool = False
     guidance_scale: float = 3.5

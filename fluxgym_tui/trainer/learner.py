@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,9 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.trainer.cache import ReadBatch
 from fluxgym_tui.trainer.checkpoint import open_lora
 from fluxgym_tui.trainer.conditioning import TextSource
-from fluxgym_tui.trainer.flow import disturb, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
-from fluxgym_tui.trainer.lora import CLIP_PREFIX, create_lora
+from fluxgym_tui.trainer.lora import CLIP_PREFIX, LoraNetwork, create_lora, lora_from_state
+from fluxgym_tui.trainer.noise import drawn_losses
 from fluxgym_tui.trainer.optim import averaged, clip_gradients
 from fluxgym_tui.trainer.setup import Setup, build_optimization, clip_learning_rate, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
@@ -68,18 +67,7 @@ class Learner:
         self._texts = texts
         # Noise and initial weights come from generators of their own: what else draws numbers does not change them.
         self._generator = torch.Generator().manual_seed(setup.seed)
-        self.network = create_lora(
-            model,
-            clip=texts.trained_clip,
-            train_unet=not options.network_train_text_encoder_only,
-            network_dim=options.network_dim,
-            network_alpha=options.network_alpha,
-            network_args=setup.network_args,
-            network_dropout=options.network_dropout,
-            generator=torch.Generator().manual_seed(setup.seed),
-        )
-        if options.network_weights is not None:
-            self._begin_with(options.network_weights)
+        self.network = self._of_weights() if options.dim_from_weights else self._fresh()
         self._parameters = list(self.network.parameters())
         groups = self.network.parameter_groups(
             learning_rate=transformer_learning_rate(options), text_encoder_lr=clip_learning_rate(options)
@@ -173,13 +161,33 @@ class Learner:
         facts = {"optimizer_type": type(self.optimizer).__name__, "optimizer": numbers, "groups": groups}
         return facts, {**weights, **slots, "noise_generator": self._generator.get_state()}
 
-    def _begin_with(self, path: Path) -> None:
-        """Take the weights of a LoRA file; CLIP-L's adapters stay fresh where it has none, as in sd-scripts."""
+    def _fresh(self) -> LoraNetwork:
+        """Adapters as the options have them, with `network_weights` in them where given."""
+        options = self._setup.options
+        network = create_lora(
+            self._model,
+            clip=self._texts.trained_clip,
+            train_unet=not options.network_train_text_encoder_only,
+            network_dim=options.network_dim,
+            network_alpha=options.network_alpha,
+            network_args=self._setup.network_args,
+            network_dropout=options.network_dropout,
+            generator=torch.Generator().manual_seed(self._setup.seed),
+        )
+        if options.network_weights is not None:
+            tensors = open_lora(options.network_weights).tensors
+            if not any(key.startswith(CLIP_PREFIX) for key in tensors):  # CLIP-L's stay fresh, as in sd-scripts
+                own = network.lora_state()
+                tensors |= {key: tensor for key, tensor in own.items() if key.startswith(CLIP_PREFIX)}
+            network.load_lora_state(tensors, source=str(options.network_weights))
+        return network
+
+    def _of_weights(self) -> LoraNetwork:
+        """Adapters of the layers, ranks and alphas that `network_weights` has."""
+        path = self._setup.options.network_weights
+        assert path is not None  # the flags' rules demand it
         tensors = open_lora(path).tensors
-        if not any(key.startswith(CLIP_PREFIX) for key in tensors):
-            own = self.network.lora_state()
-            tensors |= {key: tensor for key, tensor in own.items() if key.startswith(CLIP_PREFIX)}
-        self.network.load_lora_state(tensors, source=str(path))
+        return lora_from_state(self._model, tensors, source=str(path), clip=self._texts.trained_clip)
 
     def _restore(self, state: TrainState) -> None:
         """Take up what `capture` gave, and the learning rate of the step that comes next."""
@@ -218,16 +226,8 @@ class Learner:
         return [{name: value for name, value in group.items() if name not in left_out} for group in groups]
 
     def _loss(self, read: ReadBatch) -> Tensor:
-        flow = self._setup.flow
         batch = self._texts.complete(read)
-        B, _, h, w = batch.latents.shape
-        noise = torch.randn(batch.latents.shape, generator=self._generator).to(batch.latents.device)
-        sigmas = draw_sigmas(
-            B, settings=flow, tokens=h // 2 * (w // 2), generator=self._generator, device=batch.latents.device
-        )
-        mixed = disturb(noise, settings=flow, generator=self._generator)
-        losses = flow_losses(self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow, mixed_noise=mixed)
-        return losses.mean()
+        return drawn_losses(self._model, batch=batch, settings=self._setup.flow, generator=self._generator).mean()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

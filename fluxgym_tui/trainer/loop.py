@@ -11,6 +11,7 @@ from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.learner import Learner
 from fluxgym_tui.trainer.leftovers import remove_leftovers
 from fluxgym_tui.trainer.lora import DEFAULT_DIM
+from fluxgym_tui.trainer.merge import merge_base_weights
 from fluxgym_tui.trainer.metadata import TrainingFacts
 from fluxgym_tui.trainer.options import TrainerOptions
 from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
@@ -51,6 +52,13 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     model.gradient_checkpointing = options.gradient_checkpointing
     _tell_swap(model, options.blocks_to_swap or 0, report)
     texts = load_text_source(setup)
+    merge_base_weights(
+        model,
+        options.base_weights,
+        multipliers=options.base_weights_multiplier,
+        clip=None if texts.clip is None else texts.clip.model,
+        report=report,
+    )
     learner = Learner(setup, model, texts)
     facts = _facts(setup, learner, model, started=started)
     stop.check()
@@ -132,7 +140,7 @@ def _facts(setup: Setup, learner: Learner, model: Flux, *, started: float) -> Tr
         batches_per_epoch=setup.counts.batches_per_epoch,
         epochs=setup.counts.epochs,
         total_steps=setup.counts.total,
-        network_dim=setup.options.network_dim or DEFAULT_DIM,
+        network_dim=None if setup.options.dim_from_weights else setup.options.network_dim or DEFAULT_DIM,
         network_args=setup.network_args,
         optimizer=learner.optimizer,
         guidance_embed=model.geometry.guidance_embed,

@@ -169,6 +169,13 @@ class LoraNetwork(nn.Module):
             groups.append(ParameterGroup(name=f"{name} plus", parameters=ups, learning_rate=rate * ratio))
         return [group for group in groups if group.parameters and group.learning_rate]
 
+    def pairs(self) -> Iterator[tuple[Linear, "LoraLayer"]]:
+        """Each linear with its adapter."""
+        for name, linear in self._targets.items():
+            layer = self.layers[name]
+            assert isinstance(layer, LoraLayer)
+            yield linear, layer
+
     def detach(self) -> None:
         """Let the model's linears compute without."""
         for linear in self._targets.values():

@@ -3,7 +3,9 @@
 All values are strings and a missing one is "None", as sd-scripts writes them: viewers and galleries read these.
 """
 
+import base64
 import json
+import mimetypes
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from fluxgym_tui import __version__
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.checkpoint import model_hash
 from fluxgym_tui.trainer.options import TrainerOptions
 
@@ -27,17 +30,21 @@ _OPTIONS = (
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
     "network_dropout", "scale_weight_norms", "ip_noise_gamma", "ip_noise_gamma_random_strength", "fp8_base",
     "fp8_base_unet",
-    "validation_seed", "validation_split", "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps",
+    "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale", "multires_noise_iterations",
+    "multires_noise_discount", "validation_seed", "validation_split",
+    "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps",
     "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
 )  # fmt: skip
+
+# What sd-scripts leaves of the training with --no_metadata.
+_LEAST = {"v2", "base_model_version", "network_module", "network_dim", "network_alpha", "network_args"}
 
 # What this trainer never does, in the words of one that could.
 _NEVER: dict[str, object] = {
     "full_fp16": False, "v2": False,
-    "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False, "noise_offset": None,
-    "multires_noise_iterations": None, "multires_noise_discount": 0.3, "adaptive_noise_scale": None,
+    "base_model_version": "flux1", "clip_skip": None, "max_token_length": None, "lowram": False,
     "zero_terminal_snr": False, "face_crop_aug_range": None, "min_snr_gamma": None,
-    "debiased_estimation": False, "noise_offset_random_strength": False,
+    "debiased_estimation": False,
     "resize_interpolation": None,
 }  # fmt: skip
 
@@ -85,7 +92,7 @@ class TrainingFacts:
     batches_per_epoch: int
     epochs: int
     total_steps: int
-    network_dim: int
+    network_dim: int | None
     network_args: Mapping[str, str]
     optimizer: Optimizer
     guidance_embed: bool
@@ -120,6 +127,8 @@ def training_metadata(options: TrainerOptions, facts: TrainingFacts) -> dict[str
     }
     if facts.network_args:
         values["network_args"] = json.dumps(dict(facts.network_args))
+    if options.no_metadata:
+        values = {name: value for name, value in values.items() if name in _LEAST}
     told = {f"ss_{name}": str(value) for name, value in values.items()} | _modelspec(options, facts)
     # File names may hold bytes that are no UTF-8; a safetensors header must not.
     return {name: value.encode("utf-8", "replace").decode("utf-8") for name, value in told.items()}
@@ -130,12 +139,11 @@ def checkpoint_metadata(
 ) -> dict[str, str]:
     """The fields of one checkpoint: `training`'s, and how far it has come. `now` is in Unix seconds."""
     moment = time.time() if now is None else now
-    return dict(training) | {
-        "ss_training_finished_at": str(moment),
-        "ss_steps": str(step),
-        "ss_epoch": str(epoch),
-        "modelspec.date": datetime.fromtimestamp(int(moment)).isoformat(),  # noqa: DTZ006 - local, as sd-scripts has it
-    }
+    date = datetime.fromtimestamp(int(moment)).isoformat()  # noqa: DTZ006 - local, as sd-scripts has it
+    told = dict(training) | {"modelspec.date": date}
+    if "ss_training_started_at" not in training:  # no_metadata
+        return told
+    return told | {"ss_training_finished_at": str(moment), "ss_steps": str(step), "ss_epoch": str(epoch)}
 
 
 def _modelspec(options: TrainerOptions, facts: TrainingFacts) -> dict[str, str]:
@@ -151,8 +159,33 @@ def _modelspec(options: TrainerOptions, facts: TrainingFacts) -> dict[str, str]:
         "description": options.metadata_description,
         "license": options.metadata_license,
         "tags": options.metadata_tags,
+        "usage_hint": options.metadata_usage_hint,
+        "thumbnail": thumbnail_url(options.metadata_thumbnail),
+        "merged_from": options.metadata_merged_from,
+        "trigger_phrase": options.metadata_trigger_phrase,
+        "preprocessor": options.metadata_preprocessor,
+        "is_negative_embedding": options.metadata_is_negative_embedding,
     }
     return {f"modelspec.{name}": value for name, value in told.items() if value is not None}
+
+
+def thumbnail_url(given: str | None) -> str | None:
+    """A data URL of the picture file `given`, or `given` itself where it is one. FluxgymError where it is neither."""
+    if given is None or given.startswith("data:"):
+        return given
+    path = Path(given)
+    kind, _ = mimetypes.guess_type(path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FluxgymError(
+            f"--metadata_thumbnail {path} cannot be read: {error.strerror}", hint="Give a picture file, or a data URL."
+        ) from error
+    if kind is None or not kind.startswith("image/"):
+        raise FluxgymError(
+            f"--metadata_thumbnail {path} is no picture by its name.", hint="Give a .png, .jpg or .webp."
+        )
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _folder(subset: SubsetFacts) -> dict[str, int]:

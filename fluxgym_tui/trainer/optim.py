@@ -188,6 +188,7 @@ class ScheduleSettings:
     lr_decay_steps: int | float = 0
     lr_scheduler_timescale: int | None = None
     lr_scheduler_min_lr_ratio: float | None = None
+    lr_scheduler_args: tuple[str, ...] = ()
 
     def warmup(self, total_steps: int) -> int:
         """Update steps of warm-up."""
@@ -227,6 +228,7 @@ _OWNERS = {
     "lr_decay_steps": ("warmup_stable_decay",),
     "lr_scheduler_timescale": ("inverse_sqrt",),
     "lr_scheduler_min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"),
+    "lr_scheduler_args": ("piecewise_constant",),
 }
 POLYNOMIAL_END = 1e-7  # the learning rate at which transformers' polynomial decay ends
 
@@ -245,6 +247,9 @@ def learning_rate_factor(step: int, *, settings: ScheduleSettings, total_steps: 
     if settings.lr_scheduler == "inverse_sqrt":
         timescale = settings.lr_scheduler_timescale or warmup or INVERSE_SQRT_STEPS
         return math.sqrt(timescale / (step - warmup + timescale))
+    if settings.lr_scheduler == "piecewise_constant":
+        bounds, last = step_rules(settings.lr_scheduler_args)
+        return next((factor for bound, factor in bounds if step < bound), last)
     factor = SHAPES[settings.lr_scheduler](settings.done(step, total_steps), settings)
     if settings.lr_scheduler == "polynomial":
         end = POLYNOMIAL_END / learning_rate
@@ -252,18 +257,37 @@ def learning_rate_factor(step: int, *, settings: ScheduleSettings, total_steps: 
     return factor
 
 
+def step_rules(arguments: Sequence[str]) -> tuple[list[tuple[int, float]], float]:
+    """`step_rules=1:100,0.1:200,0.01`: by what the rate is multiplied before each step, and after the last.
+
+    FluxgymError where it is written otherwise.
+    """
+    hint = 'Write it as --lr_scheduler_args "step_rules=1:100,0.1:200,0.01".'
+    given = dict(pair.partition("=")[::2] for pair in arguments)
+    if set(given) != {"step_rules"}:
+        raise FluxgymError("--lr_scheduler piecewise_constant needs step_rules, and nothing else.", hint=hint)
+    *rules, last = given["step_rules"].strip("'\"").split(",")
+    try:
+        bounds = sorted((int(bound), float(factor)) for factor, _, bound in (rule.partition(":") for rule in rules))
+        return bounds, float(last)
+    except ValueError:
+        raise FluxgymError(f"--lr_scheduler_args step_rules={given['step_rules']} cannot be read.", hint=hint) from None
+
+
 def build_schedule(
     optimizer: Optimizer, *, settings: ScheduleSettings, total_steps: int, learning_rate: float
 ) -> LambdaLR:
     """The schedule that sd-scripts' `--lr_scheduler` names, for `total_steps` update steps. FluxgymError on others."""
-    if settings.lr_scheduler not in (*SHAPES, "inverse_sqrt"):
+    if settings.lr_scheduler not in (*SHAPES, "inverse_sqrt", "piecewise_constant"):
         raise FluxgymError(
             f"--lr_scheduler {settings.lr_scheduler} is not honoured by the built-in trainer.",
-            hint=f"Use one of: {', '.join(SHAPES)}, inverse_sqrt.",
+            hint=f"Use one of: {', '.join(SHAPES)}, inverse_sqrt, piecewise_constant.",
         )
-    if settings.lr_scheduler == "constant" and settings.lr_warmup_steps:
+    if settings.lr_scheduler == "piecewise_constant":
+        step_rules(settings.lr_scheduler_args)
+    if settings.lr_scheduler in ("constant", "piecewise_constant") and settings.lr_warmup_steps:
         raise FluxgymError(
-            "--lr_warmup_steps has no effect with --lr_scheduler constant.",
+            f"--lr_warmup_steps has no effect with --lr_scheduler {settings.lr_scheduler}.",
             hint="Use --lr_scheduler constant_with_warmup.",
         )
     for name, owners in _OWNERS.items():
@@ -272,6 +296,11 @@ def build_schedule(
                 f"--{name} has no effect with --lr_scheduler {settings.lr_scheduler}.",
                 hint=f"Leave it out, or use --lr_scheduler {' or '.join(owners)}.",
             )
+    if settings.lr_scheduler == "polynomial" and learning_rate <= POLYNOMIAL_END:
+        raise FluxgymError(
+            f"--lr_scheduler polynomial ends at {POLYNOMIAL_END:g}, above --learning_rate {learning_rate:g}.",
+            hint="Give a higher --learning_rate: unet_lr and text_encoder_lr follow its course.",
+        )
     if settings.lr_scheduler == "cosine_with_min_lr" and settings.lr_scheduler_min_lr_ratio is None:
         raise FluxgymError(
             "--lr_scheduler cosine_with_min_lr needs --lr_scheduler_min_lr_ratio.", hint="0.1 ends at a tenth."

@@ -62,6 +62,9 @@ class TrainerOptions:
     network_dropout: float | None
     scale_weight_norms: float | None
     network_weights: Path | None
+    dim_from_weights: bool
+    base_weights: tuple[Path, ...]
+    base_weights_multiplier: tuple[float, ...]
     network_train_unet_only: bool
     network_train_text_encoder_only: bool
     optimizer_type: str
@@ -77,6 +80,7 @@ class TrainerOptions:
     lr_decay_steps: int | float
     lr_scheduler_timescale: int | None
     lr_scheduler_min_lr_ratio: float | None
+    lr_scheduler_args: tuple[str, ...]
     max_train_steps: int
     max_train_epochs: int | None
     gradient_accumulation_steps: int
@@ -99,6 +103,11 @@ class TrainerOptions:
     huber_schedule: str
     huber_c: float
     huber_scale: float
+    noise_offset: float | None
+    noise_offset_random_strength: bool
+    adaptive_noise_scale: float | None
+    multires_noise_iterations: int | None
+    multires_noise_discount: float
     ip_noise_gamma: float | None
     ip_noise_gamma_random_strength: bool
     model_type: str
@@ -106,6 +115,7 @@ class TrainerOptions:
     save_precision: Literal["float", "fp16", "bf16"] | None
     save_every_n_epochs: int | None
     save_every_n_steps: int | None
+    save_n_epoch_ratio: int | None
     save_last_n_epochs: int | None
     save_last_n_steps: int | None
     save_state: bool
@@ -125,6 +135,13 @@ class TrainerOptions:
     metadata_description: str | None
     metadata_license: str | None
     metadata_tags: str | None
+    metadata_usage_hint: str | None
+    metadata_thumbnail: str | None
+    metadata_merged_from: str | None
+    metadata_trigger_phrase: str | None
+    metadata_preprocessor: str | None
+    metadata_is_negative_embedding: str | None
+    no_metadata: bool
     sample_prompts: Path | None
     sample_every_n_steps: int | None
     sample_every_n_epochs: int | None

@@ -19,7 +19,7 @@ from fluxgym_tui.trainer.metadata import (
     training_metadata,
 )
 from fluxgym_tui.trainer.report import Reporter
-from fluxgym_tui.trainer.setup import Setup
+from fluxgym_tui.trainer.setup import Setup, save_every_n_epochs
 from fluxgym_tui.trainer.state import TrainState, write_state
 
 
@@ -101,9 +101,10 @@ class CheckpointWriter:
         """What goes when `newest` comes, if so many epochs' checkpoints, or those of so many steps, are kept."""
         options = self._setup.options
         if newest.epoch is not None:
-            if epochs is None or options.save_every_n_epochs is None:
+            every = save_every_n_epochs(options, self._setup.counts)
+            if epochs is None or every is None:
                 return None
-            epoch = newest.epoch - options.save_every_n_epochs * epochs
+            epoch = newest.epoch - every * epochs
             return Round(step=epoch * self._setup.counts.steps_per_epoch, epoch=epoch) if epoch > 0 else None
         if steps is None or options.save_every_n_steps is None:
             return None

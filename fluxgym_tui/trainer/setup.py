@@ -20,6 +20,7 @@ from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
 from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_steps, sample_rounds
 from fluxgym_tui.trainer.data import TrainingData, load_training_data
 from fluxgym_tui.trainer.flow import FlowSettings
+from fluxgym_tui.trainer.metadata import thumbnail_url
 from fluxgym_tui.trainer.network_args import NetworkArguments, read_network_arguments
 from fluxgym_tui.trainer.optim import ScheduleSettings, build_optimizer, build_schedule, check_schedule
 from fluxgym_tui.trainer.options import TrainerOptions
@@ -62,7 +63,10 @@ def settle(options: TrainerOptions) -> Setup:
         FluxgymError: something of it cannot be used; nothing was loaded or written.
     """
     transformer = _model_files(options)
-    _check_network_weights(options.network_weights)
+    thumbnail_url(options.metadata_thumbnail)
+    _check_lora(options.network_weights, "network_weights")
+    for path in options.base_weights:
+        _check_lora(path, "base_weights")
     resumed = None if options.resume is None else read_state(options.resume)
     seed = _seed(options, resumed)
     data = load_training_data(options, seed=seed)
@@ -104,7 +108,7 @@ def settle(options: TrainerOptions) -> Setup:
         checkpoints=tuple(
             checkpoint_rounds(
                 counts,
-                save_every_n_epochs=options.save_every_n_epochs,
+                save_every_n_epochs=save_every_n_epochs(options, counts),
                 save_every_n_steps=options.save_every_n_steps,
             )
         ),
@@ -123,6 +127,11 @@ def settle(options: TrainerOptions) -> Setup:
             huber_schedule=options.huber_schedule,
             huber_c=options.huber_c,
             huber_scale=options.huber_scale,
+            noise_offset=options.noise_offset,
+            noise_offset_random_strength=options.noise_offset_random_strength,
+            adaptive_noise_scale=options.adaptive_noise_scale,
+            multires_noise_iterations=options.multires_noise_iterations,
+            multires_noise_discount=options.multires_noise_discount,
             ip_noise_gamma=options.ip_noise_gamma,
             ip_noise_gamma_random_strength=options.ip_noise_gamma_random_strength,
             guidance_scale=options.guidance_scale,
@@ -168,6 +177,13 @@ def _check_resumed(options: TrainerOptions, resumed: TrainState, counts: StepCou
             f"{options.resume} has made {resumed.step} steps, and the training is {counts.total} long.",
             hint="Raise max_train_epochs or max_train_steps to train on.",
         )
+
+
+def save_every_n_epochs(options: TrainerOptions, counts: StepCounts) -> int | None:
+    """After how many epochs a checkpoint comes; sd-scripts' save_n_epoch_ratio is how many come in all."""
+    if options.save_n_epoch_ratio is None:
+        return options.save_every_n_epochs
+    return counts.epochs // options.save_n_epoch_ratio or 1
 
 
 def transformer_learning_rate(options: TrainerOptions) -> float:
@@ -221,6 +237,7 @@ def build_optimization(
         lr_decay_steps=options.lr_decay_steps,
         lr_scheduler_timescale=options.lr_scheduler_timescale,
         lr_scheduler_min_lr_ratio=options.lr_scheduler_min_lr_ratio,
+        lr_scheduler_args=options.lr_scheduler_args,
     )
     return optimizer, build_schedule(optimizer, settings=settings, total_steps=total_steps, learning_rate=learning_rate)
 
@@ -276,15 +293,15 @@ def _model_files(options: TrainerOptions) -> ModelFile:
     return check_flux1(options.pretrained_model_name_or_path)
 
 
-def _check_network_weights(path: Path | None) -> None:
-    """FluxgymError where the LoRA to go on from is none of sd-scripts' layout."""
+def _check_lora(path: Path | None, flag: str) -> None:
+    """FluxgymError where the LoRA that `flag` names is none of sd-scripts' layout."""
     found = None if path is None else read_model_file(path)
     if found is None or found.kind == "flux-lora":
         return
     hint = "Give a LoRA whose keys begin with lora_unet_, as this trainer and sd-scripts write them."
     if found.kind == "flux-lora-diffusers":
         hint += " diffusers splits layers that are one there; sd-scripts' networks/convert_flux_lora.py joins them."
-    raise FluxgymError(f"--network_weights {path} cannot be gone on from: {found.title}.", hint=hint)
+    raise FluxgymError(f"--{flag} {path} cannot be gone on from: {found.title}.", hint=hint)
 
 
 _KINDS = {

@@ -7,9 +7,9 @@ import torch
 from fluxgym_tui.trainer.cache import read_batch
 from fluxgym_tui.trainer.conditioning import TextSource
 from fluxgym_tui.trainer.data import PictureBatch
-from fluxgym_tui.trainer.flow import disturb, draw_sigmas, flow_losses
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.learner import Learner
+from fluxgym_tui.trainer.noise import drawn_losses
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.setup import Setup
 from fluxgym_tui.trainer.stopping import StopRequest
@@ -61,7 +61,7 @@ class Validator:
 
     def _measure(self) -> float | None:
         # A generator of its own: what is measured does not change what is trained.
-        generator, flow = torch.Generator().manual_seed(self._seed), self._setup.flow
+        generator = torch.Generator().manual_seed(self._seed)
         losses = []
         for pictures in self._batches:
             named = PictureBatch(
@@ -70,17 +70,9 @@ class Validator:
                 cached_text=self._setup.options.cached_text,
             )
             batch = self._texts.complete(read_batch(named))
-            B, _, h, w = batch.latents.shape
-            device = batch.latents.device
             for _ in range(DRAWS):
                 if self._stop.asked:
                     return None
-                noise = torch.randn(batch.latents.shape, generator=generator).to(device)
-                tokens = h // 2 * (w // 2)
-                sigmas = draw_sigmas(B, settings=flow, tokens=tokens, generator=generator, device=device)
-                mixed = disturb(noise, settings=flow, generator=generator)
-                loss = flow_losses(
-                    self._model, batch=batch, noise=noise, sigmas=sigmas, settings=flow, mixed_noise=mixed
-                )
-                losses.append(float(loss.mean()))
+                drawn = drawn_losses(self._model, batch=batch, settings=self._setup.flow, generator=generator)
+                losses.append(float(drawn.mean()))
         return math.fsum(losses) / len(losses)

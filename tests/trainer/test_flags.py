@@ -64,7 +64,8 @@ def test_every_accepted_switch_is_taken() -> None:
         for f in FLAGS.values()
         if f.read is None and f.status in (Status.HONOURED, Status.ALWAYS) and f.name not in either
     ]
-    assert check([*switches, "--ip_noise_gamma", "0.1"]) == []
+    needed = ["--ip_noise_gamma", "0.1", "--noise_offset", "0.1", "--network_weights", "a.safetensors"]
+    assert check([*switches, *needed]) == []
     assert check(["--network_train_text_encoder_only"]) == []
 
 
