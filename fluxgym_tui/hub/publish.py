@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,19 @@ _WRITE_LINK = f"{TOKENS_LINK}/new?tokenType=write"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that goes up: its path in the repository, and where its bytes are: in the file `source`, or `data`."""
+    """A file that goes up: its path in the repository, and where its bytes are: in the file `source`, or `data`.
+
+    `size_bytes` is its length when this was made. OSError where there is no such file.
+    """
 
     path_in_repo: str
     source: Path | None = None
     data: bytes = b""
+    size_bytes: int = field(init=False)
 
-    @property
-    def size_bytes(self) -> int:
-        """How long it is. OSError where the file is gone."""
-        return len(self.data) if self.source is None else self.source.stat().st_size
+    def __post_init__(self) -> None:
+        size_bytes = len(self.data) if self.source is None else self.source.stat().st_size
+        object.__setattr__(self, "size_bytes", size_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from fluxgym_tui.ui.screens.publish_dialogs import (
     LoginScreen,
 )
 from fluxgym_tui.ui.widgets.line_list import LineList
+from fluxgym_tui.ui.widgets.picture import Picture
 from tests.hub.publishing import Publishing, accept_publishing
 from tests.hub.standin import StandIn, Token
 from tests.runs.publishable import publishable_run
@@ -352,6 +353,22 @@ async def test_a_dry_run_writes_what_goes_up(workspace: Workspace, state: Publis
     written = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
     up = state.hub.repos["ada/hrld-person"].files
     assert written == {name: data for name, data in up.items() if name != ".gitattributes"}
+
+
+async def test_the_sample_under_the_cursor_is_drawn(
+    workspace: Workspace, state: Publishing, hrld: RunDirectory
+) -> None:
+    app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot, app)
+        picture = app.screen.query_one(Picture)
+        samples = [file.source for file in publication(app).files if file.path_in_repo.startswith("sample/")]
+        assert picture._path == samples[0]
+        await until(pilot, lambda: picture._strips, what="the picture")
+        await pilot.press("down", "down", "down")
+        assert picture._path == samples[1]
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: not picture.region, what="the room to go")
 
 
 async def test_the_card_is_a_page_of_its_own_on_a_narrow_terminal(

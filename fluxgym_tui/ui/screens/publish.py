@@ -43,7 +43,9 @@ from fluxgym_tui.ui.screens.publish_work import (
 )
 from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
+from fluxgym_tui.ui.widgets.picture import Picture
 
+_MOST_ROWS = 12  # of the list of files; more are scrolled to
 _TYPING_S = 0.4  # the card is made anew when the name has stood for so long
 
 EMPTY = """\
@@ -123,6 +125,7 @@ class PublishScreen(PublishWork):
                 yield Static("", id="files-title")
                 yield LineList(id="files", help_title="The files that go up")
                 yield Static("", id="notes", markup=False)
+                yield Picture(colour=self.fluxgym.in_colour)
             with VerticalScroll(id="card", can_focus=True):
                 yield Markdown(open_links=False)
         yield Static("", id="state")
@@ -210,12 +213,26 @@ class PublishScreen(PublishWork):
                 field.value = publication.repo_id
         files = self.query_one("#files", LineList)
         files.show(len(publication.files), self._row)
-        files.styles.max_height = len(publication.files)
+        files.styles.max_height = min(len(publication.files), _MOST_ROWS)
         total = f"  {count(len(publication.files), 'file')}, {human_size(publication.size_bytes)}"
         self.query_one("#files-title", Static).update(Content.assemble(("files that go up", "bold"), total))
         self.query_one("#notes", Static).update("\n".join(f"· {terminal_safe(note)}" for note in publication.notes))
+        self._show_picture()
         self._show_name()
         self._show_card()
+
+    @on(LineList.Moved, "#files")
+    def _show_picture(self) -> None:
+        """The sample under the cursor, else the first one."""
+        if self.publication is None:
+            return
+        pictures = {
+            number: file.source
+            for number, file in enumerate(self.publication.files)
+            if file.path_in_repo.endswith(".png")
+        }
+        first = next(iter(pictures.values()), None)
+        self.query_one(Picture).show(pictures.get(self.query_one("#files", LineList).cursor, first))
 
     def _why_empty(self) -> str:
         if self._problem and self.run_dir is not None:
@@ -234,12 +251,8 @@ class PublishScreen(PublishWork):
     def _row(self, number: int, width: int) -> Content:
         assert self.publication is not None  # without one there are no rows
         file = self.publication.files[number]
-        try:
-            size = human_size(file.size_bytes)
-        except OSError:
-            size = "gone"
         name = Content(terminal_safe(file.path_in_repo)).truncate(max(10, width - 10), ellipsis=True, pad=True)
-        return Content.assemble(name, f" {size:>8}")
+        return Content.assemble(name, f" {human_size(file.size_bytes):>8}")
 
     def _show_name(self) -> None:
         """The lines that depend on repository and visibility, and the keys."""
@@ -362,7 +375,7 @@ class PublishScreen(PublishWork):
         if message.published is not None:
             self.link = message.published.url
             same = message.published.commit is None
-            self.notify(f"{'Nothing had changed' if same else 'Published'}: {self.link}", timeout=10)
+            self.notify(f"{'Nothing had changed' if same else 'Published'}: {self.link}")
             self._show_state()
         elif message.error is not None:
             words = "broken off" if isinstance(message.error, PublishCancelledError) else "not published"
