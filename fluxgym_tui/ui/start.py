@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> ExitCode:
         else:
             path = Path(word).expanduser().absolute()
     if path is not None and workspace is None and looks_like_workspace(path):
-        path, workspace = None, Workspace(path)  # a fluxgym folder, say: no folder of pictures
+        workspace, path = Workspace(path), None  # a fluxgym folder, say: no folder of pictures
     return run(path, trigger=trigger, workspace=workspace, ascii_only=ascii_only)
 
 
