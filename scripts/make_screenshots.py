@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from shutil import copyfile, copytree
@@ -12,9 +13,11 @@ from textual.pilot import Pilot
 
 from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.hub.auth import Account, Token, TokenSource
 from fluxgym_tui.runs.listing import run_directories
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens import SCREENS
+from fluxgym_tui.ui.screens.publish_work import AccountKnown
 
 TARGET = Path(__file__).parents[1] / "docs/screenshots"
 SIZES = ((120, 40), (80, 24))
@@ -35,11 +38,20 @@ async def take(workspace: Workspace) -> None:
             app = FluxgymApp(workspace=workspace, screen=entry.name, run=runs[0], open_path=spec)
             async with app.run_test(size=size) as pilot:
                 await pilot.pause(_SETTLED_S)
+                if entry.name == "publish":
+                    await _log_in(pilot)
                 _save(pilot, f"{entry.name}-{size[0]}x{size[1]}")
                 if entry.name == "samples" and size == SIZES[0]:
                     await pilot.press("b")
                     await pilot.pause(_SETTLED_S)
                     _save(pilot, "samples-beside-base")
+
+
+async def _log_in(pilot: Pilot[None]) -> None:
+    """Somebody who may publish, without a network: the message that the hub's answer would bring."""
+    source = TokenSource(Token("none"), "environment", "HF_TOKEN")
+    pilot.app.screen.post_message(AccountKnown(Account(name="ada", role="write"), source))
+    await pilot.pause(_SETTLED_S)
 
 
 def _save(pilot: Pilot[None], name: str) -> None:
@@ -49,4 +61,7 @@ def _save(pilot: Pilot[None], name: str) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever takes the pictures is not in them: no token, and nobody asked for one.
+    os.environ.pop("HF_TOKEN", None)
+    os.environ["HF_HUB_OFFLINE"] = "1"
     asyncio.run(take(Workspace(Path(sys.argv[1]).absolute())))
