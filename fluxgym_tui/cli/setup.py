@@ -63,13 +63,17 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             f"{found.root} is at {str(commit)[:8]}, not at the tested {PINNED_COMMIT[:8]}; it is left so"
         )
     needs_gpu = args.torch != "cpu" and (driver.nvidia is not None or driver.amd)
-    with alone(found.root if found else _place(workspace)[0]):
+    with alone(found.root if found else _place(workspace)[0]) as lock:
         if interpreter is not None:
-            root = found.root if found else fetch(_plan(args, found, workspace, driver), tell=diagnostics.narrate)
+            root = (
+                found.root
+                if found
+                else fetch(_plan(args, found, workspace, driver), tell=diagnostics.narrate, lock=lock)
+            )
             checkout, checked = Checkout(root, interpreter), check(interpreter, root)
         else:
             checkout, checked = _as_it_is(found, needs_gpu=needs_gpu) or _built(
-                _plan(args, found, workspace, driver), needs_gpu=needs_gpu
+                _plan(args, found, workspace, driver), needs_gpu=needs_gpu, lock=lock
             )
     if args.path is not None or args.python is not None:
         record(workspace, checkout)
@@ -93,10 +97,10 @@ def _as_it_is(found: Checkout | None, *, needs_gpu: bool) -> tuple[Checkout, Che
     return found, checked
 
 
-def _built(plan: SetupPlan, *, needs_gpu: bool) -> tuple[Checkout, Checked]:
+def _built(plan: SetupPlan, *, needs_gpu: bool, lock: int) -> tuple[Checkout, Checked]:
     """The checkout with an environment made for it."""
     _check_room(plan)
-    checked = carry_out(plan, tell=diagnostics.narrate, needs_gpu=needs_gpu)
+    checked = carry_out(plan, tell=diagnostics.narrate, needs_gpu=needs_gpu, lock=lock)
     return Checkout(plan.root), checked
 
 

@@ -63,8 +63,10 @@ def check(python: Path, root: Path) -> Checked:
     return Checked(torch=found["torch"], gpus=tuple(found["gpus"]), unusable=found["unusable"], options=len(options))
 
 
-def carry_out(plan: SetupPlan, *, tell: Teller, needs_gpu: bool) -> Checked:
+def carry_out(plan: SetupPlan, *, tell: Teller, needs_gpu: bool, lock: int) -> Checked:
     """Do the steps of `plan` that are not done yet. With `needs_gpu` PyTorch must compute on one.
+
+    The commands hold the `lock` of `alone` as well: one that outlives us is still at work.
 
     Raises:
         FluxgymError: a step failed; what was used before is used still.
@@ -83,12 +85,12 @@ def carry_out(plan: SetupPlan, *, tell: Teller, needs_gpu: bool) -> Checked:
                     code=ExitCode.FAILED,
                 )
             continue
-        _do(step, plan, tell=tell)
+        _do(step, plan, tell=tell, lock=lock)
     assert checked is not None, "a plan checks"
     return checked
 
 
-def fetch(plan: SetupPlan, *, tell: Teller) -> Path:
+def fetch(plan: SetupPlan, *, tell: Teller, lock: int) -> Path:
     """The first step of `plan` alone; the folder that sd-scripts lies in then.
 
     Raises:
@@ -96,7 +98,7 @@ def fetch(plan: SetupPlan, *, tell: Teller) -> Path:
     """
     step = plan.steps[0]
     tell(step.title)
-    _do(step, plan, tell=tell)
+    _do(step, plan, tell=tell, lock=lock)
     return plan.root
 
 
@@ -112,11 +114,11 @@ def _checked(plan: SetupPlan) -> Checked:
         raise
 
 
-def _do(step: Step, plan: SetupPlan, *, tell: Teller) -> None:
+def _do(step: Step, plan: SetupPlan, *, tell: Teller, lock: int) -> None:
     try:
         step.cwd.mkdir(parents=True, exist_ok=True)
         for command in step.commands:
-            _run(command, step, tell=tell)
+            _run(command, step, tell=tell, lock=lock)
         if step.name not in ("fetch", "use"):
             write_stamp(plan, step)
     except OSError as error:
@@ -143,8 +145,8 @@ def record(workspace: Path, checkout: Checkout) -> None:
 
 
 @contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Only one setup of `root` at a time.
+def alone(root: Path) -> Iterator[int]:
+    """Only one setup of `root` at a time; the lock that says so, as an open file's number.
 
     Raises:
         FluxgymError: another is at work.
@@ -159,18 +161,26 @@ def alone(root: Path) -> Iterator[None]:
             raise FluxgymError(
                 f"another setup of {root} is at work", hint="Wait for its end.", code=ExitCode.BUSY
             ) from error
-        yield
+        yield file.fileno()
 
 
-def _run(command: Command, step: Step, *, tell: Teller) -> None:
+def _run(command: Command, step: Step, *, tell: Teller, lock: int) -> None:
     """Run one command, its output on our standard error."""
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR, cwd=step.cwd, env=_environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=_STDERR,
+            stderr=_STDERR,
+            cwd=step.cwd,
+            env=_environment(),
+            pass_fds=(lock,),
         )
     except FileNotFoundError as error:
         raise FluxgymError(
-            f"{command[0]} is not installed", hint=f"Install it (apt install {command[0]}), then run this again."
+            f"{command[0]} is not installed",
+            hint=f"Install it (apt install {command[0]}), then run this again.",
+            code=ExitCode.MISSING_EXTRA,
         ) from error
     waited_s = 0.0
     while True:

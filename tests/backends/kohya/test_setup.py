@@ -150,11 +150,11 @@ def test_a_fetch_that_broke_off_goes_on(origin: tuple[Path, str], tmp_path: Path
     plan = planned(root, commit=sha)
     repository.rename(tmp_path / "gone")
     with pytest.raises(FluxgymError, match="fetching sd-scripts"):
-        fetch(plan, tell=lambda _: None)
+        fetch(plan, tell=lambda _: None, lock=2)
     assert not root.exists()
     (tmp_path / "gone").rename(repository)
     root.mkdir()  # an empty folder is no obstacle
-    assert fetch(plan, tell=lambda _: None) == root
+    assert fetch(plan, tell=lambda _: None, lock=2) == root
     assert Checkout(root).commit() == sha
     assert [path.name for path in root.parent.iterdir()] == ["sd-scripts"]
 
@@ -171,7 +171,7 @@ def test_our_submodule_is_filled(origin: tuple[Path, str], tmp_path: Path) -> No
     subprocess.run(["git", "clone", "--quiet", str(ours), str(clone)], check=True)
     root = clone / "sd-scripts"
     assert list(root.iterdir()) == []
-    fetch(planned(root, commit=origin[1], superproject=clone), tell=lambda _: None)
+    fetch(planned(root, commit=origin[1], superproject=clone), tell=lambda _: None, lock=2)
     assert Checkout(root).commit() == origin[1]
     assert Checkout(root).script.is_file()
 
@@ -225,7 +225,7 @@ def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeyp
     plan.python.chmod(0o755)
     short = SetupPlan(root=plan.root, folder=plan.folder, build=plan.build, steps=done)
     with pytest.raises(FluxgymError, match="computes on no GPU here: RuntimeError: no kernel image"):
-        carry_out(short, tell=lambda _: None, needs_gpu=True)
+        carry_out(short, tell=lambda _: None, needs_gpu=True, lock=2)
     assert not (plan.root / ".venv").exists()
     old = plan.root / ".venv"
     old.mkdir()
@@ -233,7 +233,7 @@ def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeyp
     short = SetupPlan(
         root=plan.root, folder=plan.folder, build=plan.build, steps=(done[0], planned(plan.root).steps[-1])
     )
-    assert carry_out(short, tell=lambda _: None, needs_gpu=False).options == 1
+    assert carry_out(short, tell=lambda _: None, needs_gpu=False, lock=2).options == 1
     assert old.readlink() == Path(plan.folder.name)
     assert (plan.root / ".venv-before/mine").is_file()  # a folder that somebody made is kept
 
@@ -242,6 +242,15 @@ def test_two_at_once_are_one_too_many(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(FluxgymError, match="another setup") as caught, alone(tmp_path):
         pass
     assert caught.value.code is ExitCode.BUSY
+    # What was started holds on to it, should we be killed.
+    with alone(tmp_path) as lock:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+    try:
+        with pytest.raises(FluxgymError, match="another setup"), alone(tmp_path):
+            pass
+    finally:
+        child.kill()
+        child.wait()
     with alone(tmp_path):
         pass
 
@@ -252,6 +261,10 @@ def test_what_cannot_be_is_refused(
     where = ["--workspace", str(alone_here)]
     assert main(["setup", "kohya", "--path", str(tmp_path), *where]) == ExitCode.NOT_FOUND
     assert main(["setup", "kohya", "--python", str(tmp_path / "no"), *where]) == ExitCode.USAGE
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", str(tmp_path))
+        assert main(["setup", "kohya", *where]) == ExitCode.MISSING_EXTRA
+    assert "git is not installed" in capsys.readouterr().err
     (alone_here / "sd-scripts").mkdir(parents=True)
     (alone_here / "sd-scripts/notes.txt").touch()
     assert main(["setup", "kohya", *where]) == ExitCode.USAGE
