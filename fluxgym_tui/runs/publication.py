@@ -1,6 +1,7 @@
 """What a run publishes, as plain data: the LoRA, its card, the samples used and a spec without local paths."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,20 +206,19 @@ def _trigger(facts: Mapping[str, Any]) -> str | None:
 
 def _base(facts: Mapping[str, Any], header: Mapping[str, str], *, workspace: Path | None, notes: list[str]) -> CardBase:
     """The base model as models.yaml has it; what its file was called where that does not know it."""
-    key = facts.get("base_model")
+    key = str(facts.get("base_model") or "")
     entry: ModelEntry | None = None
-    if key:
-        try:
-            entry = find_model(str(key), load_models(workspace=workspace))
-        except FluxgymError:
-            entry = None
-    if entry is None:
-        title = str(key or header.get("ss_sd_model_name") or "not known")
+    with suppress(FluxgymError):
+        entry = find_model(key, load_models(workspace=workspace)) if key else None
+    hub_name = None if entry is None else entry.base or entry.sources["transformer"].repo
+    if entry is None or hub_name is None:
+        # Of a path only the file's name: where it lies is nobody's business.
+        title = Path(key).name or header.get("ss_sd_model_name", "not known")
         notes.append(f"The base model ({title}) is not in models.yaml, so the card names neither its page nor licence.")
         return CardBase(title=title)
     return CardBase(
         title=entry.title,
-        hub_name=entry.base or entry.sources["transformer"].repo,
+        hub_name=hub_name,
         license=entry.license,
         license_name=entry.license_name,
         license_link=entry.license_link,

@@ -253,6 +253,18 @@ def test_a_base_of_the_users_own_is_looked_up_in_the_workspace(outputs: Path) ->
     assert (data.base_model, data.license) == ("ada/flux-mine", "apache-2.0")
 
 
+def test_of_a_base_model_that_is_a_path_only_the_files_name_goes_up(outputs: Path, tmp_path: Path) -> None:
+    run = publishable_run(outputs, facts={"base_model": "/home/ada/models/mine.safetensors"})
+    raw = yaml.safe_load(run.spec.read_text(encoding="utf-8"))
+    raw["base_model"] = "/home/ada/models/mine.safetensors"
+    run.spec.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    publication = prepare_publication(run, repo_id="a/b")
+    assert "base model mine.safetensors" in publication.card
+    for file in publication.files:
+        assert b"/home" not in file.data
+    assert not any("/home" in note for note in publication.notes)
+
+
 def test_a_manifest_of_another_shape_does_no_harm(outputs: Path) -> None:
     run = publishable_run(outputs)
     write_json(run.manifest, {**read_json(run.manifest), "pictures": "many", "settings": None, "trigger": None})
