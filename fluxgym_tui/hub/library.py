@@ -52,7 +52,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
     """What the library's HTTP client raises where no answer comes: connection, proxy, timeout, a broken stream."""
     # The library changed from httpx to httpx2 between its versions: whichever its session is of.
     client = importlib.import_module(type(load().get_session()).__module__.partition(".")[0])
-    errors: tuple[type[Exception], ...] = (client.TransportError, client.StreamError)
+    errors: tuple[type[Exception], ...] = (client.RequestError, client.StreamError)
     return errors
 
 
@@ -79,16 +79,30 @@ def told(what: str, *, repo: str | None = None, logged_in: bool = True) -> Itera
     `repo` is the repository that was asked for; `logged_in` whether a token went with the request.
     """
     load()
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
         yield
     except OfflineModeIsEnabled as error:
         raise offline(what) from error
+    except HFValidationError as error:
+        said = str(error).splitlines()[0]
+        raise HubError("no_repo", f"cannot {what}: {said}", hint="Check the name of the repository.") from error
     except HfHubHTTPError as error:
         raise _refusal(error, what, repo=repo, logged_in=logged_in) from error
     except transport_errors() as error:
         raise unreachable(what, error) from error
+    except ValueError as error:  # JSON was promised
+        raise not_the_hub(what) from error
+
+
+def not_the_hub(what: str) -> HubError:
+    """The error of an answer that the Hub would not give: a login page of the network, a proxy's, no mirror at all."""
+    return HubError(
+        "server",
+        f"cannot {what}: what answers at {endpoint()} is not Hugging Face",
+        hint="Check HF_ENDPOINT and the network: a hotel's login page or a proxy answers like this.",
+    )
 
 
 def offline(what: str) -> HubError:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fluxgym_tui.hub.auth import token_source
-from fluxgym_tui.hub.library import is_offline, load, offline, told
+from fluxgym_tui.hub.library import is_offline, load, not_the_hub, offline, told
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -57,8 +57,10 @@ def look_up(repo: str, file: str) -> RemoteFile:
     token = _token()
     with told(what, repo=repo, logged_in=token is not False):
         said = library.get_hf_file_metadata(library.hf_hub_url(repo, file), token=token)
+    if said.commit_hash is None or not said.etag:
+        raise not_the_hub(what)
     return RemoteFile(
-        repo=repo, file=file, etag=said.etag or "", size=said.size, location=said.location, xet=said.xet_file_data
+        repo=repo, file=file, etag=said.etag, size=said.size, location=said.location, xet=said.xet_file_data
     )
 
 

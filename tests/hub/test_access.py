@@ -4,7 +4,9 @@ import pytest
 
 from fluxgym_tui.hub import library
 from fluxgym_tui.hub.access import check_access
+from fluxgym_tui.hub.auth import Token, whoami
 from fluxgym_tui.hub.library import HubError
+from fluxgym_tui.hub.remote import look_up
 from tests.hub import standin
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -112,3 +114,29 @@ def test_too_many_requests_and_broken_servers(hub: standin.StandIn) -> None:
     hub.on("GET", route)(lambda exchange, _: exchange.refuse(503, "down for repairs"))
     assert refused("open/model").reason == "server"
     assert "503: down for repairs" in refused("open/model").message
+
+
+def test_what_goes_through_a_proxy(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", hub.url)
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://hub.invalid")
+    library.load().close_session()
+    check_access("open/model")
+    assert hub.paths() == ["http://hub.invalid/api/models/open/model/auth-check"]
+
+
+def test_names_that_no_repository_has() -> None:
+    error = refused("open/model--copy")
+    assert error.reason == "no_repo"
+    assert "open/model--copy" in error.message
+
+
+def test_a_login_page_of_the_network_is_not_the_hub(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = b"<html>Welcome to the hotel</html>"
+    hub.on("GET", "/api/whoami-v2")(lambda exchange, _: exchange.reply(200, page))
+    hub.on("HEAD", "/open/model/resolve/main/a.bin")(lambda exchange, _: exchange.reply(200, page))
+    for ask in (lambda: whoami(Token("hf_x")), lambda: look_up("open/model", "a.bin")):
+        with pytest.raises(HubError) as caught:
+            ask()
+        assert caught.value.reason == "server"
+        assert "is not Hugging Face" in caught.value.message
