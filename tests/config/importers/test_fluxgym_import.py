@@ -106,6 +106,7 @@ def test_single_blocks_of_12_gb_reach_both_commands(tmp_path: Path, backend: str
     files = expected_files(model, workspace=tmp_path)
     job = job_named("x", resolved, flags=flags, files=files, workspace=Workspace(tmp_path))
     program = KohyaBackend(None) if backend == "kohya" else BuiltinBackend()
+    assert {finding.code for finding in program.check(job)} == {"model_missing"}  # it takes every option
     argv = program.would_run(job).argv
     assert argv[argv.index("--network_args") + 1] == "train_blocks=single"
 
