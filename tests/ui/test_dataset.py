@@ -13,7 +13,7 @@ from fluxgym_tui.dataset.problems import PROBLEMS
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.draft_fields import NAME, PATH
 from fluxgym_tui.ui.mending import MENDINGS
-from fluxgym_tui.ui.screens.bulk_captions import BulkCaptionsScreen
+from fluxgym_tui.ui.screens.bulk_captions import BulkCaptionsScreen, change_words
 from fluxgym_tui.ui.screens.dataset import DatasetScreen
 from fluxgym_tui.ui.screens.dataset_actions import DATASET_ACTIONS
 from fluxgym_tui.ui.screens.folder_picker import FolderPicker
@@ -85,14 +85,31 @@ async def test_many_captions_are_shown_before_they_change(workspace: Workspace, 
         app.screen.query_one("#find", Input).value = "tree"
         app.screen.query_one("#replace", Input).value = "fir"
         await until(pilot, lambda: app.screen.query_one(LineList).count == 2, what="the preview")
-        assert "a fir house" in app.screen.query_one(LineList).render_line(2).text
+        assert "a treefir house" in app.screen.query_one(LineList).render_line(2).text, "what goes is struck out"
+        await until(pilot, lambda: not app.screen.query_one("#change", Button).disabled, what="the button")
         app.screen.query_one("#change", Button).press()
         await until(pilot, lambda: (photos / "p1.txt").read_text(encoding="utf-8") == "a fir house\n", what="files")
         await until(pilot, lambda: isinstance(app.screen, DatasetScreen), what="the list")
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, BulkCaptionsScreen), what="the question")
+        await until(pilot, lambda: not app.screen.query_one("#change", Button).disabled, what="the button")
         app.screen.query_one("#change", Button).press()
         await until(pilot, lambda: (photos / "p0.txt").read_text(encoding="utf-8") == "hrld, a fir\n", what="trigger")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("a tree", "hrld, a tree", "hrld, a tree"),
+        ("a tree", "a fir", "a treefir"),
+        ("x " * 30 + "a photo of it", "x " * 30 + "a picture of it", "… " + "x " * 5 + "a photopicture of it"),
+        ("a photo, a photo", "a fir, a fir", "a photofir, a photofir"),
+        ("a photo", "a ", "a photo"),
+    ],
+)
+def test_a_change_is_shown_where_it_is(before: str, after: str, shown: str) -> None:
+    told = change_words(before, after, width=40)
+    assert told.plain == shown
 
 
 async def test_filter_search_and_marks(workspace: Workspace, photos: Path) -> None:

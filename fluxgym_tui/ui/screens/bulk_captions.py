@@ -1,13 +1,18 @@
 """Changes many captions at once, and shows each change before it is made."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Button, Input, Label, Static
+from textual.worker import get_current_worker
 
 from fluxgym_tui.base.text import count, terminal_safe
 from fluxgym_tui.dataset.caption_edits import BulkEdit, bulk_changes
@@ -16,6 +21,14 @@ from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
 
 _INPUTS = (("find", "find"), ("replace", "replace with"), ("prefix", "put before"), ("suffix", "put behind"))
+_NAME_CELLS = 24
+
+
+@dataclass
+class _Counted(Message):
+    """What the words in the fields would change."""
+
+    changes: dict[Path, str]
 
 
 class BulkCaptionsScreen(Dialog[dict[Path, str]]):
@@ -56,20 +69,30 @@ class BulkCaptionsScreen(Dialog[dict[Path, str]]):
 
     @on(Input.Changed)
     def _count(self) -> None:
-        words = {name: self.query_one(f"#{name}", Input).value for name, _ in _INPUTS}
-        self._changes = bulk_changes(BulkEdit(lacking=self._lacking, **words), self._texts)
-        self._shown = tuple(self._changes)
+        self._read({name: self.query_one(f"#{name}", Input).value for name, _ in _INPUTS})
+
+    @work(thread=True, exclusive=True, group="changes", exit_on_error=False)
+    def _read(self, words: dict[str, str]) -> None:
+        worker = get_current_worker()
+        changes = bulk_changes(BulkEdit(lacking=self._lacking, **words), self._texts)
+        if not worker.is_cancelled:
+            self.post_message(_Counted(changes))
+
+    def on__counted(self, message: _Counted) -> None:
+        """Show what would change."""
+        self._changes, self._shown = message.changes, tuple(message.changes)
         button = self.query_one("#change", Button)
         button.disabled = not self._changes
         button.label = f"Change {count(len(self._changes), 'caption')}" if self._changes else "Change nothing"
-        heading = Content(f"  {'caption':<24} becomes ({len(self._changes):,} of {len(self._texts):,})")
+        heading = Content(f"  {'caption':<{_NAME_CELLS}} becomes ({len(self._changes):,} of {len(self._texts):,})")
         self.query_one(LineList).show(len(self._shown), self._row, heading=heading)
 
     def _row(self, number: int, width: int) -> Content:
         path = self._shown[number]
-        name = Content(terminal_safe(path.name)).truncate(24, ellipsis=True, pad=True)
-        text = terminal_safe(self._changes[path].partition("\n")[0])
-        return Content.assemble(name.stylize(MUTED), " ", text).truncate(width, ellipsis=True)
+        name = Content(terminal_safe(path.name)).truncate(_NAME_CELLS, ellipsis=True, pad=True)
+        before, after = (texts[path].partition("\n")[0] for texts in (self._texts, self._changes))
+        change = change_words(terminal_safe(before), terminal_safe(after), width=width - _NAME_CELLS - 1)
+        return Content.assemble(name.stylize(MUTED), " ", change).truncate(width, ellipsis=True)
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
@@ -78,3 +101,17 @@ class BulkCaptionsScreen(Dialog[dict[Path, str]]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(self._changes if event.button.id == "change" else None)
+
+
+def change_words(before: str, after: str, *, width: int) -> Content:
+    """The line `after` by words, with what it gains marked and what it loses struck out, from the first change on."""
+    old, new = (re.findall(r"\s+|[\w'-]+|.", text) for text in (before, after))
+    parts: list[tuple[str, str]] = []
+    for what, i, j, k, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if what == "equal":
+            parts.append(("".join(new[k:end]), ""))
+        else:
+            parts += [("".join(old[i:j]), "strike $error"), ("".join(new[k:end]), "bold $success")]
+    if parts and not parts[0][1] and sum(len(text) for text, _ in parts[:3]) > width:
+        parts[0] = (f"…{parts[0][0][-(width // 3) :]}", "")
+    return Content.assemble(*(part for part in parts if part[0]))

@@ -67,8 +67,10 @@ class ProblemsScreen(Dialog[tuple[str, str | None]]):
 
     def _tell(self, number: int) -> None:
         if self._problems:
-            words = mending_words(self._problems[number]) or "nothing to do"
-            self.query_one("#fix", Static).update(f"→ {terminal_safe(words)}")
+            one = self._problems[number]
+            detail = f" ({one.detail})" if one.detail else ""
+            words = mending_words(one) or "Nothing to do."
+            self.query_one("#fix", Static).update(terminal_safe(f"{one.title}{detail}\n→ {words}", keep="\n"))
 
     def on_line_list_moved(self, message: LineList.Moved) -> None:
         """Say what mends this one."""
