@@ -3,6 +3,7 @@
 # Shapes: B captions, T T5 tokens.
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ CLIP_HEAD_DIM = 64
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 T5_TOKENIZER = "google/t5-v1_1-xxl"
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "spiece.model")  # one of them is in every tokenizer's folder
+_TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 CLIP_HINT = "Use clip_l.safetensors of comfyanonymous/flux_text_encoders."
 
 
@@ -246,16 +248,23 @@ def _load_tokenizer(kind: str, name: str, cache_dir: Path | None) -> Any:
             code=ExitCode.FAILED,
         ) from error
     if folder is not None and not kept:
-        tokenizer.save_pretrained(str(folder))
+        _keep_as_published(Path(source), folder)
     return tokenizer
+
+
+def _keep_as_published(source: Path, folder: Path) -> None:
+    """Copy a tokenizer's files: what transformers would write of it, another version of it may read otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def _fetch_tokenizer(name: str) -> str:
     """The folder of a hub repository's tokenizer files, downloaded where they are not there yet; OSError offline."""
     from huggingface_hub import snapshot_download  # slow to import, and not needed where the files are kept
 
-    patterns = [*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]
-    return snapshot_download(name, allow_patterns=patterns)
+    return snapshot_download(name, allow_patterns=list(_TOKENIZER_FILES))
 
 
 def _check_vocabulary(tokenizer: Any, encoder: nn.Module, *, path: Path) -> None:

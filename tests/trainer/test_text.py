@@ -146,6 +146,11 @@ def test_a_tokenizer_from_the_hub_is_kept(tmp_path: Path, clip_path: Path, monke
         )
         assert encoders.tokenize(["a red circle"])[2].sum() == 4
     assert asked == [CLIP_TOKENIZER, T5_TOKENIZER], "the second time they lie in the folder"
+    for name in asked:
+        published, kept = tokenizer_folder(TOKENIZERS, name), tokenizer_folder(tmp_path, name)
+        assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+            path.name: path.read_bytes() for path in published.iterdir()
+        }, "as published"
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, clip_path: Path) -> None:
