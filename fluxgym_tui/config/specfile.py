@@ -292,7 +292,7 @@ def new_spec_text(
         head = {key: written.pop(key) for key in ("schema", "name")}
         written = {**head, "trigger": None, **written}
     if spec.after == AfterSpec():
-        del written["after"]  # nothing of it is done yet, so a new spec does not offer it
+        del written["after"]  # most of it is not done yet, so a new spec does not offer it
     if relative_to is not None and folder.is_relative_to(Path(relative_to).absolute()):
         written["dataset"]["path"] = folder.relative_to(Path(relative_to).absolute())
     from fluxgym_tui.config.spec_text import write_spec

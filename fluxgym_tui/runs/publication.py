@@ -217,7 +217,7 @@ def _base(facts: Mapping[str, Any], header: Mapping[str, str], *, workspace: Pat
         notes.append(f"The base model ({title}) is not in models.yaml, so the card names neither its page nor licence.")
         return CardBase(title=title)
     return CardBase(
-        title=entry.title,
+        title=f"{entry.key} ({entry.title})" if entry.bundled else entry.title,
         hub_name=hub_name,
         license=entry.license,
         license_name=entry.license_name,

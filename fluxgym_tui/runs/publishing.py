@@ -108,6 +108,9 @@ def main() -> int:
     except FluxgymError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this child's log
         return ExitCode.FAILED
+    except KeyboardInterrupt:  # how a run is stopped
+        print("error: stopped before all was up", file=sys.stderr)  # noqa: T201 - this child's log
+        return ExitCode.INTERRUPTED
     print(f"published at {done.url}")  # noqa: T201 - this child's log
     return ExitCode.OK
 
