@@ -1,10 +1,10 @@
-"""Whether a file is a FLUX.1 transformer that a LoRA can be trained on, from its header; else what it is, by name."""
+"""Whether files are what a FLUX.1 training needs, from their headers alone; else what they are, by name."""
 
 import re
 from pathlib import Path
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.modelfiles import ModelFile, describe
+from fluxgym_tui.base.modelfiles import ModelFile, describe, read_model_file
 from fluxgym_tui.base.safetensors import Header, read_header
 
 PREFIX = "model.diffusion_model."  # of checkpoints that were saved with the whole pipeline around them
@@ -18,6 +18,31 @@ _OTHER_HINTS = {
     "flux-lora": "A LoRA goes to --network_weights, to be trained on. " + _ONE_FILE,
 }
 _PIPELINE_PARTS = ("text_encoders.", "cond_stage_model.", "conditioner.", "vae.", "first_stage_model.")
+
+_COMPANIONS = {
+    "clip_l": ("clip", "CLIP-L text encoder (clip_l.safetensors)"),
+    "t5xxl": ("t5", "T5-XXL text encoder (t5xxl_fp16.safetensors)"),
+    "ae": ("autoencoder", "autoencoder in FLUX's own layout (ae.safetensors)"),
+}
+
+
+def check_model_file(flag: str, path: Path) -> ModelFile:
+    """What the header of `path` says, where it is what sd-scripts' flag of that name takes.
+
+    `flag` is `pretrained_model_name_or_path`, `clip_l`, `t5xxl` or `ae`. FluxgymError as `check_flux1` raises it.
+    """
+    if flag not in _COMPANIONS:
+        return check_flux1(path)
+    kind, words = _COMPANIONS[flag]
+    found = read_model_file(path)
+    if found.kind != kind:
+        raise FluxgymError(f"--{flag} {path} is no {words}: {found.title}.", hint=f"Give {words} there.")
+    if found.facts.get("fp8_scaled"):
+        raise FluxgymError(
+            f"--{flag} {path} holds scaled fp8 weights (fp8_scaled).",
+            hint="Use the fp16 file, or the plain fp8 one (t5xxl_fp8_e4m3fn.safetensors).",
+        )
+    return found
 
 
 def check_flux1(path: Path) -> ModelFile:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.flux1 import check_flux1
+from fluxgym_tui.base.flux1 import check_model_file
 from fluxgym_tui.base.modelfiles import ModelFile, read_model_file
 from fluxgym_tui.base.prompts import SamplePrompt, parse_prompt, prompt_lines
 from fluxgym_tui.plan.steps import Round, StepCounts, checkpoint_rounds, count_steps, sample_rounds
@@ -275,22 +275,10 @@ def use_all_cores() -> None:
 
 def _model_files(options: TrainerOptions) -> ModelFile:
     """The transformer's file; all four are looked at, since an hour of caching may lie before the first is loaded."""
-    for name, kind, path in (
-        ("clip_l", "clip", options.clip_l),
-        ("t5xxl", "t5", options.t5xxl),
-        ("ae", "autoencoder", options.ae),
-    ):
-        found = read_model_file(path)
-        if found.kind != kind:
-            raise FluxgymError(
-                f"--{name} {path} is no {_KINDS[kind]}: {found.title}.", hint=f"Give {_KINDS[kind]} there."
-            )
-        if found.facts.get("fp8_scaled"):
-            raise FluxgymError(
-                f"--{name} {path} holds scaled fp8 weights (fp8_scaled).",
-                hint="Use the fp16 file, or the plain fp8 one (t5xxl_fp8_e4m3fn.safetensors).",
-            )
-    return check_flux1(options.pretrained_model_name_or_path)
+    check_model_file("clip_l", options.clip_l)
+    check_model_file("t5xxl", options.t5xxl)
+    check_model_file("ae", options.ae)
+    return check_model_file("pretrained_model_name_or_path", options.pretrained_model_name_or_path)
 
 
 def _check_lora(path: Path | None, flag: str) -> None:
@@ -302,13 +290,6 @@ def _check_lora(path: Path | None, flag: str) -> None:
     if found.kind == "flux-lora-diffusers":
         hint += " diffusers splits layers that are one there; sd-scripts' networks/convert_flux_lora.py joins them."
     raise FluxgymError(f"--{flag} {path} cannot be gone on from: {found.title}.", hint=hint)
-
-
-_KINDS = {
-    "clip": "CLIP-L text encoder (clip_l.safetensors)",
-    "t5": "T5-XXL text encoder (t5xxl_fp16.safetensors)",
-    "autoencoder": "autoencoder in FLUX's own layout (ae.safetensors)",
-}
 
 
 def _prompts(options: TrainerOptions) -> list[SamplePrompt]:

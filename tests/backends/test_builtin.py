@@ -92,11 +92,11 @@ def test_the_tiny_base_computes_on_one_thread(tmp_path: Path) -> None:
 
 
 def test_a_flag_that_is_not_honoured_is_named(tmp_path: Path) -> None:
-    wanted = job(tmp_path, FLUXGYM_16G | {"fp8_base": True, "learning_rat": 1e-4})
+    wanted = job(tmp_path, FLUXGYM_16G | {"split_mode": True, "learning_rat": 1e-4})
     backend = BuiltinBackend()
     titles = [finding.title for finding in backend.check(wanted)]
     assert len(titles) == 2
-    assert titles[0].startswith("--fp8_base")
+    assert titles[0].startswith("--split_mode")
     assert "--learning_rate?" in (backend.check(wanted)[1].fix or "")
     with pytest.raises(FluxgymError, match="fp8_base"):
         backend.command(wanted)
