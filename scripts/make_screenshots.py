@@ -6,15 +6,22 @@
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
-from shutil import copyfile, copytree
+from shutil import copyfile, copytree, rmtree
 
 from textual.pilot import Pilot
 
+from fluxgym_tui.base.events import PhaseEvent, ProgressEvent
 from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.hub.auth import Account, Token, TokenSource
+from fluxgym_tui.runs.commands import ChildCommand, CommandPlan, write_plan
+from fluxgym_tui.runs.control import request_stop
+from fluxgym_tui.runs.directory import create
 from fluxgym_tui.runs.listing import run_directories
+from fluxgym_tui.runs.start import start
+from fluxgym_tui.runs.state import read_state
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens import SCREENS
 from fluxgym_tui.ui.screens.publish_work import AccountKnown
@@ -45,6 +52,7 @@ async def take(workspace: Workspace) -> None:
                     await pilot.press("b")
                     await pilot.pause(_SETTLED_S)
                     _save(pilot, "samples-beside-base")
+    await _downloading(workspace)
 
 
 async def _log_in(pilot: Pilot[None]) -> None:
@@ -52,6 +60,31 @@ async def _log_in(pilot: Pilot[None]) -> None:
     source = TokenSource(Token("none"), "environment", "HF_TOKEN")
     pilot.app.screen.post_message(AccountKnown(Account(name="ada", role="write"), source))
     await pilot.pause(_SETTLED_S)
+
+
+async def _downloading(workspace: Workspace) -> None:
+    """The Live screen while a base model comes: a real run whose download only says what one would say."""
+    run = create(workspace.outputs, "hrld-person")
+    told = [
+        PhaseEvent(time=time.time(), name="download", detail="4 files"),
+        ProgressEvent(
+            time=time.time(), phase="download", done=14_100_000_000, total=34_200_000_000, unit="bytes",
+            item="flux1-dev.sft", item_done=14_100_000_000, item_total=23_800_000_000, rate=98e6, left_s=205,
+        ),
+    ]  # fmt: skip
+    program = f"import os, time; open(os.environ['FLUXGYM_EVENTS'], 'w').write({''.join(e.to_line() for e in told)!r})"
+    argv = (sys.executable, "-c", program + "; time.sleep(600)")
+    write_plan(run, CommandPlan(children=(ChildCommand(phase="download", argv=argv, cwd=run.output_dir),)))
+    start(run)
+    for size in SIZES:
+        app = FluxgymApp(workspace=workspace, screen="live", run=run)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause(_SETTLED_S)
+            _save(pilot, f"live-download-{size[0]}x{size[1]}")
+    request_stop(run)
+    while not read_state(run).journaled:
+        await asyncio.sleep(0.1)
+    rmtree(run.output_dir)
 
 
 def _save(pilot: Pilot[None], name: str) -> None:
