@@ -224,7 +224,7 @@ def launched(fake: FakeRun, monkeypatch: pytest.MonkeyPatch) -> list[TrainSpec]:
     specs: list[TrainSpec] = []
 
     def launch(
-        spec: TrainSpec, *, workspace: Workspace, narrate: Any, sd_scripts: Path | None, started: Any
+        spec: TrainSpec, *, workspace: Workspace, narrate: Any, sd_scripts: Path | None, by_hand: Any, started: Any
     ) -> RunDirectory:
         specs.append(spec)
         narrate("12 pictures")

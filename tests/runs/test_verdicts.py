@@ -116,7 +116,7 @@ def test_a_file_that_is_no_lora_is_told_apart(tmp_path: Path) -> None:
     assert "from before" in str(verify_lora(file, not_before_ns=file.stat().st_mtime_ns + 10**10).problem)
     file.unlink()
     file.mkdir()
-    assert "cannot" in str(verify_lora(file).problem)
+    assert "is a folder" in str(verify_lora(file).problem)
 
 
 def test_last_words_are_the_lines_people_would_look_at(tmp_path: Path) -> None:
