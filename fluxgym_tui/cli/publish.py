@@ -44,21 +44,27 @@ def configure(parser: CommandParser) -> None:
     parser.add_argument("--public", action="store_true", help="let everybody see it (default: private)")
     parser.add_argument("--dry-run", action="store_true", help="upload nothing; write what would go up to --to DIR")
     parser.add_argument("--to", type=Path, metavar="DIR", help="with --dry-run: a new or empty folder")
+    parser.add_argument("--card", action="store_true", help="print the model card, and upload nothing")
     add_json(parser)
 
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Publish, or write what would be."""
+    if args.card and (args.dry_run or args.json):
+        raise FluxgymError("--card prints the card alone", hint="--dry-run --to DIR writes it with all other files.")
     if args.dry_run != (args.to is not None):
         raise FluxgymError(
             "--dry-run and --to DIR go together", hint="--dry-run --to DIR writes to DIR what would go up."
         )
     workspace = workspace_of(args)
     found = find_run(workspace.root / "outputs", args.run)
-    repo_id = _dry_repo(found, args.repo) if args.dry_run else _repo(found, args.repo)
+    repo_id = _dry_repo(found, args.repo) if args.dry_run or args.card else _repo(found, args.repo)
     publication = prepare_publication(found, repo_id=repo_id, checkpoint=args.checkpoint, workspace=workspace.root)
     for note in publication.notes:
         narrate(note)
+    if args.card:
+        out.lines(publication.card.splitlines())
+        return ExitCode.OK
     if args.dry_run:
         write_files(publication.files, args.to)
         _tell(out, args, publication, {"dry_run": str(args.to.absolute()), "url": None, "commit": None})

@@ -70,6 +70,14 @@ def test_a_look_needs_no_login(run: Run, hrld: RunDirectory, hub: StandIn, tmp_p
     assert 'load_lora_weights("ada/x"' in (tmp_path / "again/README.md").read_text(encoding="utf-8")
 
 
+def test_the_card_is_printed_as_it_will_be(run: Run, hrld: RunDirectory, hub: StandIn, tmp_path: Path) -> None:
+    code, out, _ = run("publish", hrld.name, "--card", "--repo", "ada/x")
+    assert code == 0
+    run("publish", hrld.name, "--dry-run", "--to", tmp_path / "look", "--repo", "ada/x")
+    assert out == (tmp_path / "look/README.md").read_text(encoding="utf-8")
+    assert run("publish", hrld.name, "--card", "--json")[0] == 2
+
+
 def test_json_is_one_document(run: Run, hrld: RunDirectory, state: Publishing) -> None:
     code, out, err = run("publish", hrld.name, "--checkpoint", "4", "--repo", "ada/four", "--public", "--json")
     assert code == 0

@@ -319,21 +319,28 @@ async def test_a_token_is_taken_checked_and_never_seen(
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-async def test_fluxgyms_old_token_is_mentioned_once_and_not_read(
+async def test_fluxgyms_old_token_is_offered_once_and_used_only_when_wanted(
     workspace: Workspace, hub: StandIn, hrld: RunDirectory
 ) -> None:
-    (workspace.root / "HF_TOKEN").write_text(SECRET, encoding="utf-8")
+    hub.tokens[SECRET] = Token(name="ada", role="write")
+    (workspace.root / "HF_TOKEN").write_text(f"{SECRET}\n", encoding="utf-8")
     app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
     async with app.run_test(size=(120, 40)) as pilot:
         await shown(pilot, app, "nobody is logged in")
-        for expected in (True, False):
-            await pilot.press("l")
-            await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
-            await pilot.pause()
-            assert ("fluxgym left a token" in seen(app)) is expected
-            assert SECRET not in seen(app)
-            await pilot.press("escape")
-    assert hub.requests == []
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
+        await shown(pilot, app, "fluxgym left its token")
+        assert SECRET not in seen(app)
+        assert hub.requests == []
+        app.screen.query_one("#old", Button).press()
+        await shown(pilot, app, "ada, may write")
+        assert SECRET not in seen(app)
+        await pilot.press("L")
+        await shown(pilot, app, "nobody is logged in")
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
+        assert not app.screen.query("#old")
+    assert hub.leaks(SECRET) == []
 
 
 async def test_a_dry_run_writes_what_goes_up(workspace: Workspace, state: Publishing, hrld: RunDirectory) -> None:

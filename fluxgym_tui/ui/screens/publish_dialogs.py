@@ -12,7 +12,7 @@ from textual.widgets import Button, Input, Static
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
-from fluxgym_tui.hub.auth import Account, Token, login
+from fluxgym_tui.hub.auth import Account, Token, login, read_token_file
 from fluxgym_tui.hub.library import TOKENS_LINK
 from fluxgym_tui.runs.checkpoints import Checkpoint, RunFiles
 from fluxgym_tui.runs.state import RunSummary
@@ -53,7 +53,8 @@ class LoginScreen(Dialog[Account]):
                 )
             if self._old_file is not None:
                 yield Static(
-                    f"fluxgym left a token in {terminal_safe(str(self._old_file))}; it is not taken over by itself.",
+                    f"fluxgym left its token in {terminal_safe(str(self._old_file))}. Anybody who can read that file "
+                    "can use it. This is said once; the file itself is left alone.",
                     markup=False,
                 )
             yield Static("")
@@ -61,6 +62,8 @@ class LoginScreen(Dialog[Account]):
             yield Static("", id="told", markup=False)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Log in", id="login", variant="primary")
+                if self._old_file is not None:
+                    yield Button("Use fluxgym's", id="old")
                 yield Button("Leave it", id="leave")
 
     def on_mount(self) -> None:
@@ -70,6 +73,8 @@ class LoginScreen(Dialog[Account]):
         """Check the token, or leave."""
         if event.button.id == "leave":
             self.dismiss(None)
+        elif event.button.id == "old" and self._old_file is not None:
+            self._login(self._old_file)
         else:
             self._take()
 
@@ -81,14 +86,18 @@ class LoginScreen(Dialog[Account]):
         if not token:
             self._tell("✗ There is no token in the field.")
             return
-        self._tell("Hugging Face is being asked ...")
-        self.query_one("#login", Button).disabled = True
         self._login(token)
 
+    def _login(self, given: Token | Path) -> None:
+        self._tell("Hugging Face is being asked ...")
+        self.query_one("#login", Button).disabled = True
+        self._ask(given)
+
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _login(self, token: Token) -> None:
+    def _ask(self, given: Token | Path) -> None:
+        """Log in with a token, or with the one in a file."""
         try:
-            self.post_message(_Answered(login(token)))
+            self.post_message(_Answered(login(read_token_file(given) if isinstance(given, Path) else given)))
         except FluxgymError as error:
             self.post_message(_Answered(None, error))
 
