@@ -58,7 +58,6 @@ python other
         ("if true", "if"),
         ("export A", "NAME=VALUE"),
         ("python 'open", "does not end"),
-        ("python \\", "does not end"),
     ],
 )
 def test_what_only_a_shell_does_is_refused_with_its_line(line: str, named: str) -> None:
