@@ -24,6 +24,7 @@ LONG = ("--max_train_epochs", "3", "--save_state", "--lr_scheduler", "cosine", "
 ADAFACTOR = ("--optimizer_type", "Adafactor", "--optimizer_args", "relative_step=False", "scale_parameter=False",
              "warmup_init=False")  # fmt: skip
 PRODIGY = ("--optimizer_type", "Prodigy", "--unet_lr", "1", "--optimizer_args", "d0=1e-4")
+EIGHT_BIT = ("--optimizer_type", "PagedAdamW8bit", "--network_dim", "32")  # smaller matrices stay in 32 bits
 DROPOUT = ("--network_dropout", "0.2", "--ip_noise_gamma", "0.1", "--ip_noise_gamma_random_strength",
            "--network_args", "rank_dropout=0.2", "module_dropout=0.3", "loraplus_lr_ratio=4")  # fmt: skip
 
@@ -32,15 +33,6 @@ DROPOUT = ("--network_dropout", "0.2", "--ip_noise_gamma", "0.1", "--ip_noise_ga
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three drawn pictures, trained one by one."""
     return drawn_dataset(tmp_path_factory.mktemp("dataset"))
-
-
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """SIGINT and SIGTERM as they were."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 class InterruptedAfter(Reporter):
@@ -68,8 +60,11 @@ def train_until(dataset: Path, folder: Path, *flags: str, step: int) -> Path:
 
 @pytest.mark.usefixtures("signals", "one_thread")
 @pytest.mark.parametrize(
-    "optimizer", [(), ADAFACTOR, DROPOUT, PRODIGY], ids=["AdamW", "Adafactor", "dropout and LoRA+", "Prodigy"]
+    "optimizer",
+    [(), ADAFACTOR, DROPOUT, PRODIGY, EIGHT_BIT],
+    ids=["AdamW", "Adafactor", "dropout and LoRA+", "Prodigy", "eight bits"],
 )
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
 def test_stopped_twice_is_never_stopped(dataset: Path, tmp_path: Path, optimizer: tuple[str, ...]) -> None:
     flags = (*LONG, *optimizer)
     whole = kinds(train_quickly(dataset, tmp_path / "whole", *flags), "step")
