@@ -109,7 +109,7 @@ def known_options(ready: Preflight, workspace: Workspace) -> dict[str, ParserOpt
 
 
 def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[FlagRow, ...]:
-    """Every option of the trainer, by group and name; `options` are sd-scripts' own, as far as they are known.
+    """Every option of the trainer by group and name; `options` are sd-scripts' own, as far as they are known.
 
     The checkout decides which there are where kohya trains: another version may have others than are known here.
     """
@@ -123,6 +123,7 @@ def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[Fl
     rows = []
     for name in dict.fromkeys([*names, *ready.flags]):
         option = options.get(name)
+        note = None if name in refused else notes.get(name)  # that note says why not, as `locked` does
         rows.append(
             FlagRow(
                 name,
@@ -132,12 +133,19 @@ def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[Fl
                 ready.flags.get(name),
                 defaults.get(name),
                 _locked(name, refused),
-                help=" ".join(text for text in (option.help if option else None, notes.get(name)) if text),
+                help=" ".join(text for text in (option.help if option else None, note) if text),
                 own_default=None if option is None else option.default,
             )
         )
     order = [group for group, _ in _GROUPS]
-    rows.sort(key=lambda row: (order.index(row.group) if row.group in order else len(order), row.name))
+    # What can be set comes first in its group: the others are there to be found, and to say why not.
+    rows.sort(
+        key=lambda row: (
+            order.index(row.group) if row.group in order else len(order),
+            row.locked is not None,
+            row.name,
+        )
+    )
     return tuple(rows)
 
 
@@ -173,12 +181,10 @@ def _locked(name: str, refused: dict[str, str]) -> str | None:
 
 
 def filtered_flags(rows: Sequence[FlagRow], *, words: str, changed_only: bool) -> tuple[FlagRow, ...]:
-    """Those of `rows` that have `words` in name, group or help, and are changed where only those are wanted."""
+    """Those of `rows` that have `words` in name, group or help, names first; only the changed ones where so wanted."""
     wanted = words.casefold()
     name = wanted.removeprefix("--").replace("-", "_")
-    return tuple(
-        row
-        for row in rows
-        if (not changed_only or row.changed)
-        and (name in row.name or wanted in row.group or wanted in row.help.casefold())
-    )
+    rows = [row for row in rows if row.changed or not changed_only]
+    named = [row for row in rows if name in row.name]
+    others = [row for row in rows if name not in row.name and (wanted in row.group or wanted in row.help.casefold())]
+    return (*named, *others)

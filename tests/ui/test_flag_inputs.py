@@ -8,7 +8,8 @@ from textual.widgets import Input, OptionList, Static
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.flag_rows import unknown_option
-from fluxgym_tui.ui.screens.flag_dialogs import ChooseOne, EditText, PathSuggester
+from fluxgym_tui.ui.paths import PathSuggester
+from fluxgym_tui.ui.screens.flag_dialogs import ChooseOne, EditText
 from fluxgym_tui.ui.screens.flags import FlagsScreen
 from tests.backends.kohya.fake_checkout import write_checkout
 from tests.ui.test_flags import find, opened
@@ -86,6 +87,10 @@ async def test_a_path_is_completed(workspace: Workspace, photos: Path) -> None:
 async def test_nothing_is_offered_where_nothing_fits(tmp_path: Path) -> None:
     for typed in ("", "name", f"{tmp_path}/no", "/no/such/folder/x"):
         assert await PathSuggester().get_suggestion(typed) is None
+    (tmp_path / "a.png").touch()
+    (tmp_path / "ab").mkdir()
+    assert await PathSuggester().get_suggestion(f"{tmp_path}/a") == f"{tmp_path}/a.png"
+    assert await PathSuggester(folders=True).get_suggestion(f"{tmp_path}/a") == f"{tmp_path}/ab"
 
 
 async def test_an_extra_argument_that_nobody_knows_is_refused_with_the_nearest(

@@ -7,18 +7,25 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Static, TextArea
 
-from fluxgym_tui.config.by_hand import hand_edits
+from fluxgym_tui.checks.preflight import preflight
+from fluxgym_tui.config.by_hand import hand_edits, keep_edit
+from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.runs.commands import read_plan
+from fluxgym_tui.runs.directory import RunDirectory
+from fluxgym_tui.runs.launch import preview_files
+from fluxgym_tui.runs.state import read_state
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.draft_fields import NAME
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.screens.flags import FlagsScreen
 from fluxgym_tui.ui.screens.run_files import RunFilesScreen
+from tests.backends.kohya.test_run import gym, play, spec_in
 from tests.ui.test_flags import opened
 from tests.ui.test_parameters import photos
 from tests.ui.waiting import until
 
-__all__ = ["photos"]
+__all__ = ["gym", "photos"]
 
 
 def told(app: FluxgymApp, selector: str) -> str:
@@ -143,3 +150,25 @@ async def test_edited_files_go_with_a_new_name_of_the_spec(workspace: Workspace,
         assert ready.hand is not None
         assert not ready.hand.findings, "its folders are those of the new name"
         assert ready.trained_flags["seed"] == 7
+
+
+async def test_a_start_from_the_app_trains_from_the_edited_files(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    spec_file = gym.configs / "hrld-person.yaml"
+    spec_file.write_text(dump_spec(spec_in(gym)), encoding="utf-8")
+    ready = preflight(spec_in(gym), workspace=gym)
+    files, places = preview_files(ready, workspace=gym)
+    text = files["train.sh"].replace("--max_train_epochs 2", "--max_train_epochs 2 \\\n  --training_comment mine")
+    keep_edit(spec_file, "train.sh", text, made_from=files["train.sh"], places=places)
+    app = FluxgymApp(workspace=gym, screen="flags", open_path=spec_file)
+    run = RunDirectory(gym.root / "outputs/hrld-person")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, app)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("train.sh as edited by hand" in one.message for one in app.told), what="a word")
+        await until(pilot, lambda: read_state(run).state.ended, what="the end of the run")
+    trainer = next(child for child in read_plan(run).children if child.phase == "train")
+    assert trainer.argv[trainer.argv.index("--training_comment") + 1] == "mine"
+    assert read_state(run).state == "finished"

@@ -1,46 +1,20 @@
 """The windows of the Flags screen: a value to type, or one of a few to choose."""
 
-import asyncio
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.suggester import Suggester
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.ui.paths import PathSuggester
 from fluxgym_tui.ui.screens.dialog import Dialog
 
 TypedAs = Literal["text", "integer", "number"]
 TYPED_AS: dict[str, TypedAs] = {"whole": "integer", "number": "number", "whole_or_number": "number"}
-
-
-class PathSuggester(Suggester):
-    """Completes the path of a file that is there; the right arrow takes it."""
-
-    def __init__(self) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-
-    async def get_suggestion(self, value: str) -> str | None:
-        """The first path that begins like `value`; None where there is none."""
-        return await asyncio.to_thread(_completed, value)
-
-
-def _completed(value: str) -> str | None:
-    head, _, begun = value.rpartition("/")
-    if not head and not value.startswith("/"):
-        return None
-    try:
-        names = sorted(os.listdir(Path(f"{head}/").expanduser()))  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return None
-    found = next((name for name in names if name.startswith(begun) and (begun or not name.startswith("."))), None)
-    return None if found is None else f"{head}/{found}"
 
 
 class EditText(Dialog[str]):

@@ -13,6 +13,7 @@ from textual.widgets import Button, Input, Static
 from textual.worker import get_current_worker
 
 from fluxgym_tui.base.text import count, terminal_safe
+from fluxgym_tui.ui.paths import PathSuggester
 from fluxgym_tui.ui.screens.dialog import Dialog
 from fluxgym_tui.ui.widgets.line_list import LineList
 
@@ -41,13 +42,15 @@ class FolderPicker(Dialog[Path]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
             yield Static("Which folder holds the pictures?", classes="dialog-title")
-            yield Input(str(self._folder), compact=True, id="path")
+            yield Input(str(self._folder), compact=True, id="path", suggester=PathSuggester(folders=True))
             yield Static("", id="found", markup=False)
             yield LineList(id="folders", help_title="The folders in it")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Use this folder", id="use", variant="primary")
                 yield Button("Cancel", id="cancel")
-            yield Static("enter in the path uses it; down goes to the folders, enter opens one", classes="muted")
+            yield Static(
+                "enter uses the path, right completes it; down goes to the folders, enter opens one", classes="muted"
+            )
 
     def on_mount(self) -> None:
         self.query_one("#path").focus()
