@@ -1,7 +1,7 @@
 """Whether a repository may be read, asked before anything is started or fetched."""
 
 from fluxgym_tui.hub.auth import token_source
-from fluxgym_tui.hub.library import is_offline, load, offline, told
+from fluxgym_tui.hub.library import ask, is_offline, load, offline, told
 
 
 def check_access(repo: str) -> None:
@@ -20,7 +20,7 @@ def check_access(repo: str) -> None:
 
     with told(what, repo=repo, logged_in=source is not None):
         try:
-            load().auth_check(repo, token=False if source is None else source.token.reveal())
+            ask(f"/api/models/{repo}/auth-check", token=None if source is None else source.token.reveal())
         except HfHubHTTPError as error:
             # A mirror may not know this question: then the first request for a file has the answer.
             if error.response.status_code == 404 and "X-Error-Code" not in error.response.headers:

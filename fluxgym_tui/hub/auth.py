@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.files import write_atomic
-from fluxgym_tui.hub.library import TOKENS_LINK, HubError, load, told
+from fluxgym_tui.hub.library import TOKENS_LINK, HubError, ask, load, told
 
 ENVIRONMENT = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _FLUXGYM_FILE = "HF_TOKEN"  # fluxgym keeps the token of its login in a file of this name in its own folder
@@ -119,7 +119,7 @@ def whoami(token: Token | None = None) -> Account:
             raise HubError("no_token", "nobody is logged in to Hugging Face", hint=_LOGIN_HINT)
         token = source.token
     with told("ask who the token belongs to"):
-        return read_account(load().whoami(token=token.reveal()))
+        return read_account(ask("/api/whoami-v2", token=token.reveal()).json())
 
 
 def login(token: Token) -> Account:

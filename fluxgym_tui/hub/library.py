@@ -62,6 +62,19 @@ def endpoint() -> str:
     return address
 
 
+def ask(path: str, *, token: str | None) -> Any:
+    """The Hub's answer to a GET of `path`, as a response of its HTTP client; errors as the library raises them.
+
+    The library's own calls wait for ever where nobody answers; this one gives up after HF_HUB_DOWNLOAD_TIMEOUT seconds.
+    """
+    library = load()
+    headers = library.utils.build_hf_headers(token=False if token is None else token)
+    timeout = library.constants.HF_HUB_DOWNLOAD_TIMEOUT
+    answer = library.get_session().get(f"{endpoint()}{path}", headers=headers, timeout=timeout)
+    library.utils.hf_raise_for_status(answer)
+    return answer
+
+
 def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE forbids every request."""
     return bool(load().constants.HF_HUB_OFFLINE)

@@ -59,11 +59,13 @@ class Request:
 class Fault:
     """What goes wrong while a file is sent: once for each entry of `cut_after`, then never again.
 
-    `cut_after`: break the connection after that many bytes of an answer. `pause_s`: wait before every piece, always.
-    `corrupt`: send wrong bytes of the right length, always. `status`: answer with these instead, one by one.
+    `cut_after`: break the connection after that many bytes of an answer. `stall_s`: before breaking it, keep quiet for
+    so long. `pause_s`: wait before every piece, always. `corrupt`: send wrong bytes of the right length, always.
+    `status`: answer with these instead, one by one.
     """
 
     cut_after: list[int] = field(default_factory=list)
+    stall_s: float = 0.0
     pause_s: float = 0.0
     corrupt: bool = False
     status: list[int] = field(default_factory=list)
@@ -307,6 +309,7 @@ class StandIn:
                 time.sleep(fault.pause_s)
             exchange.send(data[offset : min(offset + _CHUNK_BYTES, end)])
         if cut is not None:
+            time.sleep(fault.stall_s)
             exchange.hang_up()
 
 

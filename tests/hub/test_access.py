@@ -1,5 +1,7 @@
 """Access is asked for before anything starts: three different refusals, and what else may come back."""
 
+import threading
+
 import pytest
 
 from fluxgym_tui.hub import library
@@ -119,7 +121,7 @@ def test_too_many_requests_and_broken_servers(hub: standin.StandIn) -> None:
 def test_what_goes_through_a_proxy(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setenv("HTTP_PROXY", hub.url)
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://hub.invalid")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")
     library.load().close_session()
     check_access("open/model")
     assert hub.paths() == ["http://hub.invalid/api/models/open/model/auth-check"]
@@ -140,3 +142,11 @@ def test_a_login_page_of_the_network_is_not_the_hub(hub: standin.StandIn, monkey
             ask()
         assert caught.value.reason == "server"
         assert "is not Hugging Face" in caught.value.message
+
+
+def test_a_hub_that_never_answers_is_not_waited_for(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    silent = threading.Event()
+    hub.on("GET", "/api/models/open/model/auth-check")(lambda exchange, _: silent.wait(10) and None)
+    assert refused("open/model").reason == "unreachable"
+    silent.set()

@@ -107,6 +107,17 @@ def test_broken_connections_are_gone_on_with_by_range(hub: standin.StandIn, tmp_
     assert ranges(hub) == [None, "bytes=100000-", "bytes=250000-"]
 
 
+def test_a_connection_on_which_nothing_comes_any_more_is_given_up(
+    hub: standin.StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    hub.faults[FILE] = standin.Fault(cut_after=[100_000], stall_s=5)
+    began = time.monotonic()
+    assert download([wanted(tmp_path)])[0].read_bytes() == DATA
+    assert time.monotonic() - began < 4
+    assert ranges(hub) == [None, "bytes=100000-"]
+
+
 def test_what_a_killed_download_left_is_gone_on_with(hub: standin.StandIn, tmp_path: Path) -> None:
     hub.faults[FILE] = standin.Fault(pause_s=0.02)
     child = elsewhere(wanted(tmp_path))
