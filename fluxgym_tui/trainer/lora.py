@@ -34,7 +34,7 @@ class LoraLayer(nn.Module):
         bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform with a = sqrt(5)
         down = torch.empty(network_dim, linear.in_features).uniform_(-bound, bound, generator=generator)
         # Made on the CPU, so that a seed means the same everywhere; kept in float32 whatever the base's precision.
-        device = linear.weight.device
+        device = linear.device
         self.down = nn.Parameter(down.to(device))
         self.up = nn.Parameter(torch.zeros(linear.out_features, network_dim, device=device))
         self.register_buffer("alpha", torch.tensor(float(network_alpha or network_dim)))

@@ -1,7 +1,8 @@
 """Blocks that come to the device for their turn compute the same numbers, and only two are there at a time."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from fluxgym_tui.trainer.flux import Flux, load_flux
 from fluxgym_tui.trainer.linear import Linear
-from fluxgym_tui.trainer.lora import create_lora
+from fluxgym_tui.trainer.lora import LoraLayer, create_lora
 from fluxgym_tui.trainer.swap import BlockSwap, swapped_blocks
 from tests.trainer.made_flux import geometry, inputs, loss_and_gradients, save_flux
 
@@ -114,8 +115,69 @@ def test_two_blocks_at_most_are_on_the_device(tmp_path: Path) -> None:
     assert all(weight is None for weight in placed), "nothing stays behind"
 
 
+class StandInStream:
+    """A CUDA stream's part in the order of things: what waits for what, written down."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name = name
+        self._log = log
+        self._events = 0
+
+    def wait_stream(self, other: "StandInStream") -> None:
+        self._log.append(f"{self._name} waits for {other._name}")
+
+    def record_event(self) -> str:
+        self._events += 1
+        self._log.append(f"event {self._events}")
+        return f"event {self._events}"
+
+    def wait_event(self, event: str) -> None:
+        self._log.append(f"{self._name} waits for {event}")
+
+
+def test_copies_and_computing_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written down for a GPU's two streams; nothing here is a GPU, so only the order is shown."""
+    path = tmp_path / "flux.safetensors"
+    save_flux(path, geometry(depth=6, depth_single_blocks=8))
+    model = swapped(path, 6)
+    assert isinstance(model.swap, BlockSwap)
+    log: list[str] = []
+    main, copies = StandInStream("main", log), StandInStream("copies", log)
+
+    @contextmanager
+    def on_stream(stream: StandInStream) -> Iterator[None]:
+        assert stream is copies
+        log.append("copying")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: main)
+    monkeypatch.setattr(torch.cuda, "stream", on_stream)
+    model.swap._copies = copies  # type: ignore[assignment]
+    for block in [*model.double_blocks, *model.single_blocks]:
+        if block in model.swap:
+            block.register_forward_pre_hook(lambda *_: log.append("computing"))
+    learnt(model)
+    with torch.no_grad():
+        model(**inputs(model.geometry))  # begins where the backward pass ended: the guess of what is next was wrong
+
+    fetches = [at for at, line in enumerate(log) if line == "copying"]
+    for at in fetches:
+        assert log[at - 1] == "copies waits for main", "memory that is still read is not written"
+        assert log[at + 1].startswith("event "), "and its arrival can be waited for"
+    waited = [line for line in log if line.startswith("main waits for event")]
+    assert len(set(waited)) == len(waited)
+    assert len(fetches) - len(waited) <= 1, "only what was fetched last may be under way"
+    computing = [at for at, line in enumerate(log) if line == "computing"]
+    assert len(computing) == 3 * 9
+    for turn, at in enumerate(computing):
+        begun = computing[turn - 1] if turn else 0
+        assert any(line.startswith("main waits for event") for line in log[begun:at]), "not before its copies are there"
+
+
 def test_adapters_are_where_the_layer_computes() -> None:
     linear = Linear(3, 4)
     linear.weight = torch.nn.Parameter(torch.zeros(4, 3, device="meta"), requires_grad=False)
     assert linear.device == torch.device("cpu"), "its bias tells"
+    adapter = LoraLayer(linear, network_dim=2, network_alpha=1.0, generator=None)
+    assert {parameter.device.type for parameter in adapter.parameters()} == {"cpu"}
     assert Linear(3, 4, bias=False, device="meta").device == torch.device("meta")
