@@ -7,14 +7,22 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fluxgym_tui.backends.kohya.checkout import RECORD, Checkout
+from fluxgym_tui.backends.kohya.checkout import NEEDED_MODULES, RECORD, Checkout
 from fluxgym_tui.backends.kohya.options import cache_folder
-from fluxgym_tui.backends.kohya.setup_plan import Command, SetupPlan, Step, check_commands, forget_stamps, write_stamp
+from fluxgym_tui.backends.kohya.setup_plan import (
+    Command,
+    SetupPlan,
+    Step,
+    forget_stamps,
+    import_command,
+    parser_command,
+    write_stamp,
+)
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_json
 from fluxgym_tui.base.text import human_time
@@ -40,27 +48,48 @@ class Checked:
     options: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an interpreter can import: `missing` modules with the reason, and of PyTorch what `Checked` says of it."""
+
+    missing: tuple[str, ...]
+    torch: str | None
+    gpus: tuple[str, ...]
+    unusable: str | None
+
+
+def imported(python: Path, modules: Sequence[str], *, cwd: Path) -> Imported:
+    """Import `modules` and PyTorch in `python`, and compute on every GPU that it sees.
+
+    Raises:
+        FluxgymError: it does not run at all.
+    """
+    found: dict[str, Any] = _answer(import_command(python, modules), cwd)
+    return Imported(
+        missing=tuple(found["missing"]), torch=found["torch"], gpus=tuple(found["gpus"]), unusable=found["unusable"]
+    )
+
+
 def check(python: Path, root: Path) -> Checked:
     """Import what a training needs in `python`, and have sd-scripts at `root` print its parser's options.
 
     Raises:
         FluxgymError: something is missing, or sd-scripts does not start.
     """
-    imports, parser = check_commands(python, root)
-    found: dict[str, Any] = _answer(imports, root)
-    if found["missing"]:
+    found = imported(python, NEEDED_MODULES, cwd=root)
+    if found.missing or found.torch is None:
         raise FluxgymError(
-            f"{python} lacks what sd-scripts needs: {'; '.join(found['missing'])}",
+            f"{python} lacks what sd-scripts needs: {'; '.join(found.missing)}",
             hint="Without --python, setup makes an environment of its own.",
             code=ExitCode.MISSING_EXTRA,
         )
-    options = _answer(parser, root)
+    options = _answer(parser_command(python, root), root)
     if not any(option["name"] == "pretrained_model_name_or_path" for option in options):
         raise FluxgymError(
             f"the parser of {root} has no --pretrained_model_name_or_path: that is another program",
             hint="--path takes a checkout of kohya-ss/sd-scripts.",
         )
-    return Checked(torch=found["torch"], gpus=tuple(found["gpus"]), unusable=found["unusable"], options=len(options))
+    return Checked(torch=found.torch, gpus=found.gpus, unusable=found.unusable, options=len(options))
 
 
 def carry_out(plan: SetupPlan, *, tell: Teller, needs_gpu: bool, lock: int) -> Checked:
@@ -221,7 +250,11 @@ def _answer(command: Command, root: Path) -> Any:
         why = lines[-1] if lines else f"it ended with {error.returncode}"
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         why = str(error)
-    raise FluxgymError(f"{command[0]} does not run sd-scripts at {root}: {why}", hint=_AGAIN, code=ExitCode.FAILED)
+    raise FluxgymError(
+        f"{command[0]} does not do in {root} what it must: {why}",
+        hint=f"To see all of it: {shlex.join(command)}",
+        code=ExitCode.FAILED,
+    )
 
 
 def _environment() -> dict[str, str]:

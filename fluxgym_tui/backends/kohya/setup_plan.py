@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,19 @@ def setup_plan(
     return SetupPlan(root=root, folder=folder, build=build, steps=tuple(steps))
 
 
+def import_command(python: Path, modules: Sequence[str]) -> Command:
+    """The command that imports `modules` in `python` and prints as JSON what came of it."""
+    return str(python), str(_CHECK_PYTHON), *modules
+
+
+def parser_command(python: Path, root: Path) -> Command:
+    """The command that prints the options of sd-scripts at `root` as JSON."""
+    return str(python), str(_ASK_PARSER), str(root)
+
+
 def check_commands(python: Path, root: Path) -> tuple[Command, Command]:
-    """The commands that show whether `python` runs sd-scripts at `root`: each prints JSON."""
-    return (str(python), str(_CHECK_PYTHON), *NEEDED_MODULES), (str(python), str(_ASK_PARSER), str(root))
+    """The commands that show whether `python` runs sd-scripts at `root`."""
+    return import_command(python, NEEDED_MODULES), parser_command(python, root)
 
 
 def read_stamps(folder: Path) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def test_an_existing_checkout_and_interpreter_are_used_as_they_are(
     python.write_text(f'#!/bin/sh\nPYTHONPATH={modules} exec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     command = ["setup", "kohya", "--path", str(mine), "--python", str(python), "--workspace", str(alone_here)]
-    monkeypatch.setattr("fluxgym_tui.backends.kohya.setup_plan.NEEDED_MODULES", ("torch", "cv3"))
+    monkeypatch.setattr("fluxgym_tui.backends.kohya.install.NEEDED_MODULES", ("torch", "cv3"))
     (modules / "torch.py").write_text(
         "__version__ = '9'\nclass cuda:\n    device_count = lambda: 0\n", encoding="utf-8"
     )
