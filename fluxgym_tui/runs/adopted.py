@@ -83,7 +83,7 @@ def adopted_state(run: RunDirectory) -> RunSummary:
         created=begun or ended,
         started=begun,
         updated=ended or begun,
-        ended=ended if state.ended else None,
+        ended=(ended or begun) if state.ended else None,
         outcome=state.value if state.ended else None,
         reason=reason,
         lora=final if problem is None else None,

@@ -240,8 +240,10 @@ def test_a_config_file_has_the_options_and_the_files_they_name(run: Run, tmp_pat
     assert (data["learning_rate"], data["min_snr_gamma"], data["fp8_base"]) == (8e-4, 5.0, True)
     assert data["pretrained_model_name_or_path"] == str(tmp_path / "models" / "unet" / "flux1-dev.sft")
     assert Path(data["sample_prompts"]).read_text(encoding="utf-8") == "hrld on a bike\n"
+    assert run("export", spec, "--to", "toml", tmp_path / "there.toml")[0] == 0  # it says the same
+    (tmp_path / "there.prompts.txt").write_text("mine", encoding="utf-8")
     code, _, err = run("export", spec, "--to", "toml", tmp_path / "there.toml")
-    assert (code, "there already" in err) == (2, True)
+    assert (code, f"{tmp_path / 'there.prompts.txt'} there already" in err) == (2, True)
     assert run("export", spec, "--to", "toml", tmp_path / "there.toml", "--force")[0] == 0
 
 

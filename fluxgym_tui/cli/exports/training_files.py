@@ -36,7 +36,7 @@ def export(source: str, destination: Path | None, args: argparse.Namespace, out:
         raise FluxgymError(f"{destination} does not end in {ending}", hint="The other program goes by that.")
     workspace = workspace_of(args)
     made = exported(_spec(source, workspace), destination, to=args.to, workspace=workspace)
-    taken = [str(path) for path in made.files if path.exists()]
+    taken = [str(path) for path, text in made.files.items() if _differs(path, text)]
     if taken and not args.force:
         raise FluxgymError(f"{', '.join(taken)} there already", hint="Choose another name, or add --force to replace.")
     for path, text in made.files.items():
@@ -77,6 +77,14 @@ def exported(spec: TrainSpec, path: Path, *, to: str, workspace: Workspace) -> E
         "vram", "this machine has no GPU, so the recipe is cpu", "Set training.vram to the card that trains."
     )
     return Exported(files=made.files, notes=(note, *made.notes))
+
+
+def _differs(path: Path, text: str) -> bool:
+    """Whether there is a file at `path` that says something else."""
+    try:
+        return path.read_bytes() != text.encode("utf-8")
+    except OSError:
+        return path.exists()
 
 
 def _spec(source: str, workspace: Workspace) -> TrainSpec:
