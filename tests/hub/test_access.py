@@ -1,5 +1,6 @@
 """Access is asked for before anything starts: three different refusals, and what else may come back."""
 
+import re
 import threading
 
 import pytest
@@ -147,6 +148,10 @@ def test_a_login_page_of_the_network_is_not_the_hub(hub: standin.StandIn, monkey
 def test_a_hub_that_never_answers_is_not_waited_for(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     silent = threading.Event()
-    hub.on("GET", "/api/models/open/model/auth-check")(lambda exchange, _: silent.wait(10) and None)
+
+    @hub.on("GET", "/api/models/open/model/auth-check")
+    def never(_: standin.Exchange, __: re.Match[str]) -> None:
+        silent.wait(10)
+
     assert refused("open/model").reason == "unreachable"
     silent.set()
