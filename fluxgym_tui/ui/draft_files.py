@@ -8,7 +8,7 @@ from typing import Any
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.files import read_json, write_atomic, write_json
-from fluxgym_tui.config.by_hand import carry_edits
+from fluxgym_tui.config.by_hand import carry_edits, hand_edits
 from fluxgym_tui.config.spec import TrainSpec, output_name
 from fluxgym_tui.config.spec_edit import update_spec_text
 from fluxgym_tui.config.specfile import build_spec, dump_spec, load_spec, spec_data

@@ -17,6 +17,7 @@ from fluxgym_tui.runs.launch import preview_files
 from fluxgym_tui.runs.state import read_state
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.draft_fields import NAME
+from fluxgym_tui.ui.draft_files import clone_spec
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.screens.flags import FlagsScreen
 from fluxgym_tui.ui.screens.run_files import RunFilesScreen
@@ -150,6 +151,14 @@ async def test_edited_files_go_with_a_new_name_of_the_spec(workspace: Workspace,
         assert ready.hand is not None
         assert not ready.hand.findings, "its folders are those of the new name"
         assert ready.trained_flags["seed"] == 7
+
+
+def test_a_clone_says_what_it_does_not_take(workspace: Workspace, photos: Path) -> None:
+    spec_file = workspace.configs / "a.yaml"
+    spec_file.write_text(f"schema: 1\nname: A\ndataset: {{path: {photos}}}\n", encoding="utf-8")
+    assert "by hand" not in clone_spec(spec_file, workspace=workspace).note
+    keep_edit(spec_file, "train.sh", "x", made_from=None, places=None)
+    assert "train.sh, edited by hand, stays with it" in clone_spec(spec_file, workspace=workspace).note
 
 
 async def test_a_start_from_the_app_trains_from_the_edited_files(
