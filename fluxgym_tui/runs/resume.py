@@ -142,8 +142,9 @@ def prospects(run: RunDirectory) -> Prospects:
     """What a run that has ended can go on from.
 
     Raises:
-        FluxgymError: it goes on, or does not say how long it was to be.
+        FluxgymError: it goes on, does not say how long it was to be, or is another program's.
     """
+    refuse_adopted(run)
     summary = read_state(run)
     if not summary.state.ended:
         raise FluxgymError(f"{run.name} has not ended: it is {summary.state}", code=ExitCode.BUSY)

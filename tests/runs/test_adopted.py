@@ -19,7 +19,7 @@ from fluxgym_tui.runs.follow import follow
 from fluxgym_tui.runs.listing import RunLister, find_run, list_runs
 from fluxgym_tui.runs.publication import prepare_publication
 from fluxgym_tui.runs.remove import remove
-from fluxgym_tui.runs.resume import resume
+from fluxgym_tui.runs.resume import prospects, resume
 from fluxgym_tui.runs.state import RunState, read_state
 from tests.runs.fluxgym_folder import finish, write_folder, write_lora
 
@@ -123,6 +123,8 @@ def test_only_its_own_program_goes_on_with_it(tmp_path: Path) -> None:
     with pytest.raises(FluxgymError, match="trained by another program") as caught:
         resume(run)
     assert "fluxgym-tui import" in (caught.value.hint or "")
+    with pytest.raises(FluxgymError, match="trained by another program"):
+        prospects(run)
     with pytest.raises(FluxgymError, match="is not running"):
         request_stop(run)
     assert not run.run_dir.exists()

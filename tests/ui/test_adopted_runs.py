@@ -11,6 +11,7 @@ from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens.import_settings import ImportedScreen
 from fluxgym_tui.ui.screens.live import LiveScreen
 from fluxgym_tui.ui.screens.parameters import ParametersScreen
+from fluxgym_tui.ui.screens.runs import RunsScreen
 from fluxgym_tui.ui.widgets.run_list import RunList
 from fluxgym_tui.ui.widgets.sample_grid import SampleGrid
 from tests.runs.fluxgym_folder import finish, write_folder
@@ -45,6 +46,9 @@ async def test_a_fluxgym_folder_opens_as_a_workspace(tmp_path: Path) -> None:
         await until(pilot, lambda: app.screen.query_one("#grid-body").display, what="the samples")
         app.show("runs")
         await until(pilot, lambda: app.screen.query(RunList), what="the screen Runs")
+        runs = app.screen
+        assert isinstance(runs, RunsScreen)
+        assert (runs.why_not("resume") or "").endswith("was trained by another program")
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, ImportedScreen), what="what is taken over")
         said = "\n".join(str(static.render()) for static in app.screen.query(Static))

@@ -7,6 +7,7 @@ from textual import work
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import Action
@@ -63,6 +64,8 @@ class RunWorkScreen(WorkScreen):
             return "it was asked to stop already"
         if action == "resume" and not summary.state.ended:
             return f"{name} is {summary.state}; it goes on by itself"
+        if is_adopted(RunDirectory(summary.path)):
+            return f"{name} was trained by another program"
         return None
 
     # Stopping
