@@ -8,25 +8,35 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.backends.kohya.log import KohyaLog
-from fluxgym_tui.base.events import ProblemEvent, RunEvent
+from fluxgym_tui.base.events import ProblemEvent, RunEvent, StepEvent
 from fluxgym_tui.runs.commands import ChildCommand
 from fluxgym_tui.runs.start import start
 from fluxgym_tui.runs.state import RunState
+from tests.backends.kohya.event_files import write_event_file
 from tests.runs.fake_runs import FakeRun, until
 
 LOGS = Path(__file__).parents[1] / "data/kohya-logs"
 
-# Prints a recorded log, its second half once a file exists, and exits with a code. It trains nothing.
+# Prints a recorded log, its second half once a file exists, and exits with a code. It trains nothing. Where it is given
+# an event file, it puts the first half of that into its logging folder at once, the rest at its end.
 FAKE_KOHYA = """
 import gzip, pathlib, sys, time
 raw = gzip.decompress(pathlib.Path(sys.argv[1]).read_bytes())
 half = len(raw) // 2
+events, told = b"", None
+if len(sys.argv) > 4:
+    events = pathlib.Path(sys.argv[4]).read_bytes()
+    told = pathlib.Path(sys.argv[6]) / f"20261123063415/network_train/events.out.tfevents.{int(time.time())}.h.1.0"
+    told.parent.mkdir(parents=True)
+    told.write_bytes(events[:len(events) // 2])
 sys.stdout.buffer.write(raw[:half])
 sys.stdout.buffer.flush()
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.01)
 sys.stdout.buffer.write(raw[half:])
 sys.stdout.buffer.flush()
+if told is not None:
+    told.write_bytes(events)
 sys.exit(int(sys.argv[3]))
 """
 
@@ -37,8 +47,8 @@ def _parsed(log: Path) -> list[RunEvent]:
     return parser.feed(gzip.decompress(log.read_bytes())) + parser.close()
 
 
-def _start(fake: FakeRun, log: Path, *, code: int) -> None:
-    argv = (sys.executable, "-c", FAKE_KOHYA, str(log), str(fake.gate), str(code))
+def _start(fake: FakeRun, log: Path, *, code: int, more: tuple[str, ...] = ()) -> None:
+    argv = (sys.executable, "-c", FAKE_KOHYA, str(log), str(fake.gate), str(code), *more)
     fake.plan(ChildCommand(phase="train", argv=argv, cwd=fake.run.output_dir, log_format="kohya"))
     start(fake.run)
 
@@ -72,3 +82,20 @@ def test_a_failure_is_told_in_the_parsers_words(fake: FakeRun, name: str) -> Non
     assert [problem.title for problem in problems] == [expected.title]
     state = fake.state()
     assert (state.state, state.exit_code, state.reason, state.fix) == (RunState.FAILED, 1, expected.title, expected.fix)
+
+
+def test_the_trackers_losses_reach_the_journal_once_each_whoever_supervises(fake: FakeRun, tmp_path: Path) -> None:
+    losses = [1 / step for step in range(1, 25)]
+    events = write_event_file(tmp_path / "made", losses, begun=1, prefix="")
+    _start(fake, LOGS / "ok_pipe.raw.gz", code=0, more=(str(events), "--logging_dir", str(tmp_path / "logs")))
+    until(lambda: len(set(fake.steps)) < len(fake.steps), what="a step that is told twice")
+    fake.kill(fake.supervisor())
+    start(fake.run)
+    fake.open_gate()
+    fake.until_end()
+    steps = [event for event in fake.events if isinstance(event, StepEvent)]
+    told = [(event.step, round(event.loss, 6)) for event in steps if event.loss is not None]
+    assert told == [(step, round(loss, 6)) for step, loss in enumerate(losses, start=1)]
+    assert [event.step for event in steps if event.avg_loss is not None] == list(range(1, 25))
+    state = fake.state()
+    assert (state.step, state.lr) == (24, 8e-4)
