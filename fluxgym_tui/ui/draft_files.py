@@ -69,7 +69,10 @@ def clone_spec(path: Path, *, workspace: Workspace) -> OpenedDraft:
     """
     spec = load_spec(path)
     name = _free_name(spec, workspace)
-    return _named(spec, name, note=f"The settings of {spec.name}, as {name}.")
+    note = f"The settings of {spec.name}, as {name}."
+    if edited := " and ".join(edit.name for edit in hand_edits(path)):
+        note += f" Its {edited}, edited by hand, stays with it: `fluxgym-tui train {path}` uses it."
+    return _named(spec, name, note=note)
 
 
 def imported_draft(spec: TrainSpec, *, workspace: Workspace, note: str) -> OpenedDraft:
