@@ -52,23 +52,33 @@ def _train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> i
     # Threads that wait sleep: spinning, on cores that others use too, made a small step on the CPU twenty times slower.
     # It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch  # takes seconds: a wrong flag is told before
-
-    from fluxgym_tui.trainer.loop import train
+    from fluxgym_tui.trainer.loop import train  # takes seconds, for torch: a wrong flag is told before
     from fluxgym_tui.trainer.setup import use_all_cores
 
     use_all_cores()
     try:
         train(options, report=report, stop=stop)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
         report.problem(
             "out_of_memory",
             "There is not enough memory for this training.",
             detail=str(error),
-            fix="Turn gradient_checkpointing on, lower batch size or resolution, or use mixed_precision bf16.",
+            fix="Use mixed_precision bf16, gradient_checkpointing and fp8_base; on a GPU raise blocks_to_swap;"
+            " or lower batch size or resolution.",
         )
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether `error` is the device's or the CPU's memory being full: PyTorch has no class of its own for the CPU's."""
+    import torch  # as above
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in str(error) for words in ("can't allocate memory", "CUDA error: out of memory")
+    )
 
 
 if __name__ == "__main__":

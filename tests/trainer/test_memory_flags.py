@@ -8,10 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.trainer import setup
+from fluxgym_tui.trainer import loop, setup
+from fluxgym_tui.trainer.__main__ import main, out_of_memory
 from fluxgym_tui.trainer.checkpoint import open_lora
 from tests.trainer.made_flux import normal
-from tests.trainer.trainer_options import TINY_BASE, drawn_dataset, kinds, train_quickly
+from tests.trainer.trainer_options import (
+    QUICK,
+    TINY_BASE,
+    arguments_for,
+    drawn_dataset,
+    kinds,
+    read_events,
+    train_quickly,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -126,3 +135,27 @@ def test_an_fp8_t5_encodes_what_its_numbers_say(tmp_path: Path) -> None:
     one = losses(tmp_path, "one", models=models_with(tmp_path / "fp8", t5xxl=rounded))
     other = losses(tmp_path, "other", models=models_with(tmp_path / "cast", t5xxl=cast))
     assert one == other
+
+
+def test_memory_that_is_full_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as full:
+        torch.empty(2**50)
+    assert out_of_memory(full.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as other:
+        torch.ones(2) @ torch.ones(3)
+    assert not out_of_memory(other.value)
+
+
+def test_a_training_that_does_not_fit_says_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        torch.empty(2**50)
+
+    monkeypatch.setattr(loop, "load_flux", full)
+    events = tmp_path / "events.jsonl"
+    monkeypatch.setenv("FLUXGYM_EVENTS", str(events))
+    assert main(arguments_for(drawn_dataset(tmp_path), *QUICK, *SHORT, output_dir=tmp_path / "out")) == 1
+    (problem,) = kinds(read_events(events), "problem")
+    assert problem["code"] == "out_of_memory"
+    assert "blocks_to_swap" in problem["fix"]
