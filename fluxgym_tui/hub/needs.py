@@ -28,6 +28,14 @@ def fetch_words(state: ModelState, wanted: Sequence[Wanted]) -> str:
     return f"{count(len(wanted), 'file')} of {state.entry.key} to download{about}{kept}"
 
 
+def state_words(state: ModelState, wanted: Sequence[Wanted]) -> str:
+    """Whether the model is here, in a few words for a line of facts: `here`, `34.2 GB to download`, `not here`."""
+    if not wanted:
+        return "here" if state.files is not None else "not here"
+    size = state.bytes_to_fetch
+    return f"{human_size(size) if size else count(len(wanted), 'file')} to download"
+
+
 def progress_json(at: DownloadProgress) -> dict[str, object]:
     """Where a download stands, for programs."""
     return {

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.text import count, human_size, human_time, terminal_safe
+from fluxgym_tui.hub.needs import state_words
 from fluxgym_tui.ui.draft import Draft, number_words
 from fluxgym_tui.ui.theme import MUTED
 
@@ -49,6 +50,7 @@ def totals(draft: Draft) -> list[Content]:
         pictures = len(plan.samples) * plan.prompts
         lines.append(_line("samples", f"{count(pictures, 'picture')}" if pictures else "none"))
     lines.append(_line("trainer", f"{ready.backend.name}, recipe {ready.spec.training.vram}"))
+    lines.append(_line("model", state_words(ready.model_state, ready.to_fetch)))
     lines.append(finding_counts(ready.findings))
     return lines
 
@@ -68,7 +70,7 @@ def totals_in_short(draft: Draft) -> list[Content]:
         f"{count(steps, 'step')} · {steps_in_short(draft)}" + ("" if draft.planned else " · being counted"),
         f"{count(len(plan.checkpoints) + 1, 'LoRA file')}{size} · {count(pictures, 'sample')} · "
         f"{ready.backend.name}, recipe {ready.spec.training.vram}",
-        f"time {time_words(draft, steps)}",
+        f"time {time_words(draft, steps)} · model {state_words(ready.model_state, ready.to_fetch)}",
     )
     return [*(Content(terminal_safe(row)) for row in rows), finding_counts(ready.findings)]
 

@@ -10,6 +10,7 @@ from fluxgym_tui.config.model_entry import FileSource, ModelEntry
 from fluxgym_tui.config.models import load_models
 from fluxgym_tui.hub.download import needed
 from fluxgym_tui.hub.find import ModelState, model_state
+from fluxgym_tui.hub.needs import fetch_words, state_words
 from fluxgym_tui.hub.partial import partial_path
 from fluxgym_tui.hub.places import hub_cache
 from fluxgym_tui.hub.tokenizers import TOKENIZERS
@@ -71,6 +72,18 @@ def test_fluxgyms_layout_is_used_as_it_is(flux: ModelEntry, workspace: Path) -> 
     assert {file.owner for file in state.found.values()} == {"workspace"}
     assert state.expected.ae == workspace / "models/vae/ae.safetensors"
     assert needed(state) == ()
+
+
+def test_a_line_of_facts_says_whether_it_is_here(flux: ModelEntry, workspace: Path, tmp_path: Path) -> None:
+    state = look(flux, workspace)
+    assert state_words(state, needed(state)) == "34.2 GB to download"
+    assert state_words(state, ()) == "not here"
+    unknown = look(replace(flux, sources={**flux.sources, "ae": FileSource(repo="me/ae", file="ae.sft")}), workspace)
+    assert state_words(unknown, needed(unknown)) == "12 files to download"
+    assert fetch_words(unknown, needed(unknown)) == "12 files of flux-dev to download"
+    put_all(workspace / "models")
+    put_tokenizers(workspace / "models/tokenizers")
+    assert state_words(look(flux, workspace), ()) == "here"
 
 
 def test_what_is_to_fetch_names_its_place_and_its_proof(workspace: Path) -> None:
