@@ -6,7 +6,6 @@ from textual.content import Content
 
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.text import count, human_size, human_time, terminal_safe
-from fluxgym_tui.hub.needs import state_words
 from fluxgym_tui.ui.draft import Draft, number_words
 from fluxgym_tui.ui.theme import MUTED
 
@@ -50,7 +49,7 @@ def totals(draft: Draft) -> list[Content]:
         pictures = len(plan.samples) * plan.prompts
         lines.append(_line("samples", f"{count(pictures, 'picture')}" if pictures else "none"))
     lines.append(_line("trainer", f"{ready.backend.name}, recipe {ready.spec.training.vram}"))
-    lines.append(_line("model", state_words(ready.model_state, ready.to_fetch)))
+    lines.append(_line("model", model_words(draft)))
     lines.append(finding_counts(ready.findings))
     return lines
 
@@ -70,9 +69,18 @@ def totals_in_short(draft: Draft) -> list[Content]:
         f"{count(steps, 'step')} · {steps_in_short(draft)}" + ("" if draft.planned else " · being counted"),
         f"{count(len(plan.checkpoints) + 1, 'LoRA file')}{size} · {count(pictures, 'sample')} · "
         f"{ready.backend.name}, recipe {ready.spec.training.vram}",
-        f"time {time_words(draft, steps)} · model {state_words(ready.model_state, ready.to_fetch)}",
+        f"time {time_words(draft, steps)} · model {model_words(draft)}",
     )
     return [*(Content(terminal_safe(row)) for row in rows), finding_counts(ready.findings)]
+
+
+def model_words(draft: Draft) -> str:
+    """Whether the base model is here, or how much is downloaded first."""
+    # A twentieth of a second to import, which the first paint need not pay: who has a plan has it loaded already.
+    from fluxgym_tui.hub.needs import state_words
+
+    assert draft.ready is not None
+    return state_words(draft.ready.model_state, draft.ready.to_fetch)
 
 
 def steps_in_short(draft: Draft) -> str:
