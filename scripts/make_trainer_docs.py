@@ -82,7 +82,23 @@ gradients and moments, what a step keeps, and 1.2 GB for CUDA itself).
 |---|---|---|---|---|
 """
 MEMORY_END = """
-FLUX.1-dev at 1024x1024 does not fit 8 GB at rank 16; at rank 4 it takes 1 GiB less. The CPU's recipe has none of these.
+FLUX.1-dev at 1024x1024 does not fit 8 GB at rank 16; at rank 4 it takes 1 GiB less. The CPU's recipe has none of
+these.
+
+At FLUX.1's widths (hidden size 3072) one double and one single block, 545 million numbers in float32, were trained on
+two cores: [performance.md](performance.md) has the time of a step and its memory.
+
+## LoRA files
+
+They have sd-scripts' keys, shapes, alpha and metadata, with CLIP-L's layers where it was trained. `--network_weights`
+goes on from them and from sd-scripts' own; a LoRA of diffusers' layout, LyCORIS or another model is refused by name.
+
+`fluxgym-tui export LORA|RUN --to diffusers` writes diffusers' (PEFT's) names, for any geometry: fused layers are cut
+into diffusers' own, alpha / rank is multiplied into `lora_B`, and smaller ranks are filled up with zeros, since PEFT
+has one scale for all. Numbers stay in their precision where the scale is a power of two, and go to float32 where it is
+not. In diffusers' FluxPipeline, built from the tiny base, the demo's LoRA then makes our sample: the mean difference
+is 0.5 of 255, which is our cutting to whole values (as sd-scripts) against diffusers' rounding. diffusers also reads
+the files as they are, by its own conversion, which knows FLUX.1's widths alone; a test holds it to what ours adds.
 """
 CARDS = ("48G", "40G", "24G", "20G", "16G", "12G", "10G", "8G")
 
