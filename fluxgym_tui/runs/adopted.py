@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.base.events import CheckpointEvent, EndEvent, RunEvent, SampleEvent
+from fluxgym_tui.base.events import CheckpointEvent, EndEvent, RunEvent, SampleEvent, StepEvent
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.machine.other_trainers import training_into
 from fluxgym_tui.runs.directory import RunDirectory
@@ -96,17 +96,21 @@ def adopted_state(run: RunDirectory) -> RunSummary:
 def adopted_events(run: RunDirectory) -> list[RunEvent]:
     """The events that the files of an adopted run tell of: its LoRA files, its samples and, where it is over, its end.
 
-    In the order of the files' times. There are no steps among them, since no file keeps the losses.
+    In the order of the files' times. Of the steps the last one that was saved is told, without a loss: no file has it.
     """
     summary = adopted_state(run)
     events: list[RunEvent] = []
     for path in (*_saved(run), _final(run)):
         problem, header = _opened(path)
-        if problem is None:
-            step, epoch = _whole(header, "ss_steps"), _whole(header, "ss_epoch")
-            events.append(CheckpointEvent(time=_changed(path) or 0.0, path=str(path), step=step, epoch=epoch))
+        if problem is not None:
+            continue
+        step, epoch = _whole(header, "ss_steps"), _whole(header, "ss_epoch")
+        events.append(CheckpointEvent(time=_changed(path) or 0.0, path=str(path), step=step, epoch=epoch))
     events += _samples(run)
     events.sort(key=lambda event: event.time)
+    if summary.step:
+        at = summary.updated or time.time()
+        events.append(StepEvent(time=at, step=summary.step, total=summary.total, epoch=summary.epoch))
     if summary.state.ended:
         events.append(
             EndEvent(

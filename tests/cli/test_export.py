@@ -24,6 +24,7 @@ from fluxgym_tui.config.specfile import build_spec
 from fluxgym_tui.config.workspace import Workspace
 from tests.cli.calls import Run, RunJson
 from tests.dataset.picture_files import save
+from tests.runs.fluxgym_folder import write_folder
 
 ENDINGS = {"kohya-gui": ".json", "toml": ".toml"}
 
@@ -270,3 +271,14 @@ def test_wrong_words_are_refused(run: Run, tmp_path: Path) -> None:
     assert "does not end in .json" in run("export", spec, "--to", "kohya-gui", "x.toml")[2]
     code, _, err = run("export", "nothing", "--to", "toml", tmp_path / "x.toml")
     assert (code, "there is no run 'nothing'" in err) == (4, True)
+
+
+def test_a_training_of_fluxgyms_goes_on_to_the_gui(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path, "old", vram="12G")
+    code, _, err = run("export", "old", "--to", "kohya-gui", tmp_path / "gui.json")
+    assert (code, "split_mode is said as blocks_to_swap: 18" in err) == (0, True)
+    data = json.loads((tmp_path / "gui.json").read_text(encoding="utf-8"))
+    assert (data["optimizer"], data["blocks_to_swap"], data["unet_lr"]) == ("adafactor", 18, 0)
+    assert "--network_args train_blocks=single" in data["additional_parameters"]
+    back = import_spec(tmp_path / "gui.json", workspace=tmp_path).spec
+    assert command(back, tmp_path) == command(import_spec(tmp_path / "outputs" / "old").spec, tmp_path)

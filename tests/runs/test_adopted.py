@@ -69,8 +69,10 @@ def test_its_files_tell_its_events(tmp_path: Path) -> None:
     root = write_folder(tmp_path, "hrld")
     finish(root, "hrld")
     events = list(follow(RunDirectory(root / "outputs" / "hrld")))
-    assert [event.kind for event in events] == ["checkpoint", "sample", "checkpoint", "checkpoint", "checkpoint", "end"]
-    assert [event.to_json()["step"] for event in events[:-1]] == [40, 40, 80, 120, 160]
+    kinds = [event.kind for event in events]
+    assert kinds == ["checkpoint", "sample", "checkpoint", "checkpoint", "checkpoint", "step", "end"]
+    assert [event.to_json()["step"] for event in events[:-1]] == [40, 40, 80, 120, 160, 160]
+    assert (events[-2].to_json()["total"], events[-2].to_json()["loss"]) == (160, None)
     assert events[-1].to_json()["outcome"] == "finished"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_atomic
-from fluxgym_tui.base.findings import Severity
+from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.checks.preflight import resolve
 from fluxgym_tui.checks.spec_plan import stage_sources
 from fluxgym_tui.cli import diagnostics
@@ -15,6 +15,7 @@ from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.config.dataset_toml import DatasetConfig, SubsetConfig
 from fluxgym_tui.config.exporters import Exported, Training, export_kohya_gui, export_sd_toml
 from fluxgym_tui.config.exporters.common import warning
+from fluxgym_tui.config.importers import import_spec
 from fluxgym_tui.config.models import expected_files
 from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.settings_flags import effective_flags
@@ -22,6 +23,7 @@ from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import load_spec
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.plan.from_spec import bucket_settings
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.listing import find_run
 
 _ENDINGS = {"kohya-gui": ".json", "toml": ".toml"}
@@ -35,7 +37,9 @@ def export(source: str, destination: Path | None, args: argparse.Namespace, out:
     if destination.suffix.lower() != ending:
         raise FluxgymError(f"{destination} does not end in {ending}", hint="The other program goes by that.")
     workspace = workspace_of(args)
-    made = exported(_spec(source, workspace), destination, to=args.to, workspace=workspace)
+    spec, before = _spec(source, workspace)
+    made = exported(spec, destination, to=args.to, workspace=workspace)
+    made = Exported(files=made.files, notes=(*before, *made.notes))
     taken = [str(path) for path, text in made.files.items() if _differs(path, text)]
     if taken and not args.force:
         raise FluxgymError(f"{', '.join(taken)} there already", hint="Choose another name, or add --force to replace.")
@@ -87,10 +91,16 @@ def _differs(path: Path, text: str) -> bool:
         return path.exists()
 
 
-def _spec(source: str, workspace: Workspace) -> TrainSpec:
-    """The spec in the file `source`, or that of a run."""
+def _spec(source: str, workspace: Workspace) -> tuple[TrainSpec, tuple[Finding, ...]]:
+    """The spec in the file `source`, or that of a run; one of fluxgym's is imported, with the notes on that."""
     path = Path(source)
-    return load_spec(path if path.is_file() else find_run(workspace.root / "outputs", source).spec)
+    if path.is_file():
+        return load_spec(path), ()
+    run = find_run(workspace.root / "outputs", source)
+    if not is_adopted(run):
+        return load_spec(run.spec), ()
+    found = import_spec(run.output_dir, workspace=workspace.root)
+    return found.spec, found.notes
 
 
 def _dataset(spec: TrainSpec) -> DatasetConfig:
