@@ -10,13 +10,11 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.base.text import count
-from fluxgym_tui.config.models import ModelEntry, find_model, load_models
 from fluxgym_tui.hub.card import CardBase, CardFacts, CardSample, card_text
 from fluxgym_tui.hub.publish import Upload
 from fluxgym_tui.runs.adopted import adopted_facts, is_adopted
 from fluxgym_tui.runs.checkpoints import Checkpoint, CheckpointSamples, RunFiles, SamplePicture
 from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.scrub import scrubbed_spec
 from fluxgym_tui.runs.verify import verify_lora
 
 SAMPLES_IN_REPO = "sample"
@@ -174,6 +172,9 @@ def _spec(run: RunDirectory, notes: list[str]) -> str | None:
     if not run.spec.is_file():
         notes.append("The run has no spec, so none goes up.")
         return None
+    # Imported here: it brings pydantic, and the app opens a screen with this module in it.
+    from fluxgym_tui.runs.scrub import scrubbed_spec
+
     try:
         text, left_out = scrubbed_spec(run.spec)
     except FluxgymError as error:
@@ -206,6 +207,9 @@ def _trigger(facts: Mapping[str, Any]) -> str | None:
 
 def _base(facts: Mapping[str, Any], header: Mapping[str, str], *, workspace: Path | None, notes: list[str]) -> CardBase:
     """The base model as models.yaml has it; what its file was called where that does not know it."""
+    # Imported here: it brings the reader of YAML, and the app opens a screen with this module in it.
+    from fluxgym_tui.config.models import ModelEntry, find_model, load_models
+
     key = str(facts.get("base_model") or "")
     entry: ModelEntry | None = None
     with suppress(FluxgymError):

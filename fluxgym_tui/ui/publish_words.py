@@ -79,7 +79,8 @@ def preview_markdown(card: str) -> str:
     fence = "```"
     while fence in head:
         fence += "`"
-    shown = body.replace("<Gallery />", gallery, 1)
+    # Code in one colour: the rules to colour it by take 0.1 s to load.
+    shown = body.replace("<Gallery />", gallery, 1).replace("```py\n", "```\n")
     return terminal_safe(
-        f"{shown}\n---\n\n*The head of README.md, for the hub:*\n\n{fence}yaml\n{head}{fence}\n", keep="\n"
+        f"{shown}\n---\n\n*The head of README.md, for the hub:*\n\n{fence}\n{head}{fence}\n", keep="\n"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, Markdown, Static
+from textual.widgets import Button, Input, Static
 
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.hub.publish import PublishCancelledError, UploadProgress
@@ -384,7 +384,7 @@ async def test_the_card_is_a_page_of_its_own_on_a_narrow_terminal(
     app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot, app)
-        assert not app.screen.query_one(Markdown).region
+        assert not app.screen.query_one("#card").region
         await pilot.press("v")
         await shown(pilot, app, "Here the hub shows 3 sample pictures")
         assert "files that go up" not in seen(app)
@@ -453,5 +453,5 @@ def test_progress_says_how_much_how_fast_and_how_long() -> None:
 
 def test_the_preview_keeps_the_head_as_code_whatever_is_in_it() -> None:
     shown_card = preview_markdown("---\ntext: '``` x'\nwidget:\n- output:\n---\n\n# A\n\n<Gallery />\n\nb\n")
-    assert "````yaml\ntext: '``` x'" in shown_card
+    assert "````\ntext: '``` x'" in shown_card
     assert "<Gallery" not in shown_card

@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Input, Markdown, Static
+from textual.widgets import Input, Static
 
 from fluxgym_tui.base.text import count, human_size, terminal_safe
 from fluxgym_tui.hub.auth import Account, TokenSource
@@ -126,8 +126,7 @@ class PublishScreen(PublishWork):
                 yield LineList(id="files", help_title="The files that go up")
                 yield Static("", id="notes", markup=False)
                 yield Picture(colour=self.fluxgym.in_colour)
-            with VerticalScroll(id="card", can_focus=True):
-                yield Markdown(open_links=False)
+            yield VerticalScroll(id="card", can_focus=True)
         yield Static("", id="state")
 
     def on_mount(self) -> None:
@@ -280,8 +279,12 @@ class PublishScreen(PublishWork):
     def _show_card(self) -> None:
         """Make the card's picture, where it is seen and is not the one that stands there."""
         if self.publication is not None and self.query_one("#card").display and self._card != self.publication.card:
+            # Imported here: it takes as long to load as the rest, and a narrow terminal may never show it.
+            from textual.widgets import Markdown
+
             self._card = self.publication.card
-            self.query_one(Markdown).update(preview_markdown(self._card))
+            self.query_one("#card").remove_children()
+            self.query_one("#card").mount(Markdown(preview_markdown(self._card), open_links=False))
 
     # The repository's name
 
