@@ -53,7 +53,8 @@ class ModelEntry:
     """One base model. `sources` has a file for each role (and `t5xxl_fp8`, the small T5); Chroma has no clip_l.
 
     `flags` is what the model needs of sd-scripts' options where a spec does not say otherwise; `base` is the model a
-    card names; `note` is what people should know before they choose it.
+    card names; `note` is what people should know before they choose it; `most_swapped` the largest --blocks_to_swap
+    that its depth allows, where that is less than recipes ask for.
     """
 
     key: str
@@ -69,6 +70,7 @@ class ModelEntry:
     gated: bool = False
     bundled: bool = False
     flags: Mapping[str, FlagValue] = field(default_factory=dict)
+    most_swapped: int | None = None
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -179,6 +179,7 @@ def _completed(entry: ModelEntry, known: ModelEntry) -> ModelEntry:
         arch=known.arch,
         gated=entry.gated or known.gated,
         flags={**known.flags, **entry.flags},
+        most_swapped=entry.most_swapped or known.most_swapped,
     )
 
 

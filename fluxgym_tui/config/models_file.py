@@ -18,7 +18,7 @@ from fluxgym_tui.config.yaml_text import Tree, decode, read_tree
 _SOURCE_KEYS = ("repo", "file", "path", "size_gb", "bytes", "sha256", "names")
 _ENTRY_KEYS = (
     *("title", "aliases", "note", "bundled", "base", "license", "license_name", "license_link"),
-    *("gated", "arch", "flags", *_SOURCE_KEYS, *COMPANION_KEYS),
+    *("gated", "arch", "flags", "most_swapped", *_SOURCE_KEYS, *COMPANION_KEYS),
 )
 _NOT_MODELS = ("companions", "folders")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -103,6 +103,7 @@ class _Reader:
             gated=self._value(values.read_switch, data.get("gated", False), (key, "gated")),
             bundled=home is not None,
             flags=self._flags(data.get("flags"), (key, "flags")),
+            most_swapped=self._whole(data, (key,), "most_swapped"),
         )
 
     def _refuse(self, key: str, data: Mapping[str, Any]) -> None:

@@ -26,6 +26,8 @@ def effective_flags(
     training = spec.training
     width, height = spec.dataset.resolution
     recipe = preset_flags(vram, backend=backend, pixels=width * height)
+    if model is not None and model.most_swapped is not None and "blocks_to_swap" in recipe:
+        recipe["blocks_to_swap"] = min(int(str(recipe["blocks_to_swap"])), model.most_swapped)
     if training.optimizer_type is not None:
         recipe = {name: value for name, value in recipe.items() if name not in OPTIMIZER_FLAGS}
     said: dict[str, FlagValue] = {}

@@ -26,6 +26,7 @@ def cases() -> list[tuple[str, str, int]]:
     return [
         *(("flux-dev", vram, 512) for vram in recipes),
         ("flux-dev", "16G", 1024),
+        ("flex1-alpha", "12G", 512),  # has fewer blocks to swap
         *((model, "24G", 512) for model in models),
     ]
 

@@ -127,6 +127,9 @@ def test_a_model_has_the_options_of_its_kind(model: str, has: str, lacks: str) -
     words = {part for word in argv for part in (word, Path(word).name)}
     assert set(has.split()) <= words
     assert not set(lacks.split()) & words
+    if model == "flex1-alpha":
+        small = golden.arguments((model, "12G", 512))
+        assert small[small.index("--blocks_to_swap") + 1] == "13"  # of the recipe's 16
     assert argv[argv.index("--guidance_scale") + 1] == ("0" if model.startswith("chroma") else "1")
 
 

@@ -8,7 +8,7 @@ from fluxgym_tui.backends.base import TrainJob
 from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import Checkout
 from fluxgym_tui.backends.kohya.refused import most_swapped
-from fluxgym_tui.config.models import ModelFiles
+from fluxgym_tui.config.models import ModelFiles, load_models
 from fluxgym_tui.config.sd_flags import FlagValue
 from tests.backends.kohya.fake_checkout import write_checkout
 from tests.backends.kohya.fake_models import write_flux, write_model, write_models
@@ -111,6 +111,7 @@ def test_extra_arguments_count_as_well(models: ModelFiles) -> None:
 
 def test_more_blocks_than_there_are_cannot_be_swapped(models: ModelFiles, tmp_path: Path) -> None:
     assert (most_swapped(19, 38), most_swapped(8, 38)) == (35, 13)
+    assert load_models()["flex1-alpha"].most_swapped == 13  # so that its recipes ask for no more
     flex = ModelFiles(
         transformer=write_flux(tmp_path / "flex.safetensors", double=8),
         clip_l=models.clip_l,
