@@ -10,6 +10,7 @@ from typing import Literal
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.modelfiles import describe
 from fluxgym_tui.base.safetensors import read_header
+from fluxgym_tui.base.text import human_size
 from fluxgym_tui.config.model_entry import FileSource, MissingFile, ModelEntry, ModelFiles, Role
 from fluxgym_tui.config.models import expected_files, model_folders
 from fluxgym_tui.hub.partial import partial_bytes
@@ -19,6 +20,7 @@ from fluxgym_tui.hub.tokenizers import Tokenizer, tokenizers_missing
 _KINDS: Mapping[Role, tuple[str, ...]] = {"clip_l": ("clip",), "t5xxl": ("t5",), "ae": ("autoencoder",)}
 _PREFIX = "model.diffusion_model."
 _FLUX_CHANNELS = 64  # a picture's latent, packed 2 x 2; Fill and its kin have more inputs
+_ABOUT = 0.05  # sizes in models.yaml are rounded
 _REMEMBERED = 256
 
 
@@ -94,7 +96,7 @@ def model_state(
 ) -> ModelState:
     """Look for the files of `entry`: in `workspace`, in `folders`, in ComfyUI's, Forge's, A1111's, in the Hub's cache.
 
-    A file is judged by its header, its length and, outside the workspace, its exact size where that is known.
+    A file is judged by its header, its length and, outside the workspace, its size as well as that is known.
     `folders` are by default those of `workspace`/models.yaml. Fetches nothing; takes milliseconds.
 
     Raises:
@@ -183,10 +185,14 @@ def _elsewhere(
 
 
 def _other_size(path: Path, source: FileSource) -> str | None:
-    if source.size_bytes is None:
-        return None
+    """Why a file of another program is another file of the same name: an fp8 copy, say, has half the size."""
     size = path.stat().st_size
-    return None if size == source.size_bytes else f"has {size:,} bytes, not the {source.size_bytes:,} of {source}"
+    if source.size_bytes is not None:
+        return None if size == source.size_bytes else f"has {size:,} bytes, not the {source.size_bytes:,} of {source}"
+    about = source.about_bytes
+    if about is None or abs(size - about) <= _ABOUT * about:
+        return None
+    return f"has {human_size(size)}, not about {human_size(about)} as {source}"
 
 
 def why_not(path: Path, role: Role, entry: ModelEntry) -> str | None:

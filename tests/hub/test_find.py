@@ -26,7 +26,9 @@ def workspace(tmp_path: Path) -> Path:
 def flux() -> ModelEntry:
     """flux-dev with files of no particular size, so that small ones will do."""
     entry = load_models()["flux-dev"]
-    sources = {role: replace(source, size_bytes=None, sha256=None) for role, source in entry.sources.items()}
+    sources = {
+        role: replace(source, size_bytes=None, size_gb=None, sha256=None) for role, source in entry.sources.items()
+    }
     return replace(entry, sources=sources)
 
 
@@ -58,9 +60,7 @@ def test_nothing_is_here(flux: ModelEntry, workspace: Path) -> None:
     assert look(load_models()["dev2pro"], workspace).bytes_to_fetch == 23_800_000_000 + 246_144_152 + 9_787_841_024 + (
         340_000_000
     )
-    assert look(flux, workspace).bytes_to_fetch is not None
-    unknown = replace(flux, sources={**flux.sources, "ae": FileSource(repo="me/ae", file="ae.sft")})
-    assert look(unknown, workspace).bytes_to_fetch is None
+    assert look(flux, workspace).bytes_to_fetch is None
 
 
 def test_fluxgyms_layout_is_used_as_it_is(flux: ModelEntry, workspace: Path) -> None:
@@ -74,11 +74,11 @@ def test_fluxgyms_layout_is_used_as_it_is(flux: ModelEntry, workspace: Path) -> 
     assert needed(state) == ()
 
 
-def test_a_line_of_facts_says_whether_it_is_here(flux: ModelEntry, workspace: Path, tmp_path: Path) -> None:
-    state = look(flux, workspace)
+def test_a_line_of_facts_says_whether_it_is_here(flux: ModelEntry, workspace: Path) -> None:
+    state = look(load_models()["flux-dev"], workspace)
     assert state_words(state, needed(state)) == "34.2 GB to download"
     assert state_words(state, ()) == "not here"
-    unknown = look(replace(flux, sources={**flux.sources, "ae": FileSource(repo="me/ae", file="ae.sft")}), workspace)
+    unknown = look(flux, workspace)
     assert state_words(unknown, needed(unknown)) == "12 files to download"
     assert fetch_words(unknown, needed(unknown)) == "12 files of flux-dev to download"
     put_all(workspace / "models")
@@ -239,6 +239,22 @@ def test_elsewhere_a_known_size_must_fit(workspace: Path, tmp_path: Path) -> Non
     assert "not the 246,144,152 of comfyanonymous/flux_text_encoders/clip_l.safetensors" in state.rejected[0].why
     mine = put_model(workspace / "models/clip/clip_l.safetensors", "clip")  # what the user put here is meant
     assert look(load_models()["flux-dev"], workspace).found["clip_l"].path == mine
+
+
+def test_elsewhere_a_size_known_about_must_nearly_fit(flux: ModelEntry, workspace: Path, tmp_path: Path) -> None:
+    path = put_model(tmp_path / "home/ComfyUI/models/unet/flux1-dev.safetensors", "flux")
+    size_gb = path.stat().st_size / 1e9
+
+    def about(size_gb: float) -> ModelEntry:
+        return replace(
+            flux,
+            sources={**flux.sources, "transformer": replace(flux.sources["transformer"], size_gb=size_gb)},
+        )
+
+    assert "transformer" in look(about(size_gb * 1.03), workspace).found
+    state = look(about(size_gb * 2), workspace)  # as an fp8 copy of the same name
+    assert "transformer" not in state.found
+    assert state.rejected[0].why.startswith("has 12.8 MB, not about 25.6 MB")
 
 
 def test_a_path_the_user_names_is_taken_or_missed_as_such(flux: ModelEntry, workspace: Path, tmp_path: Path) -> None:
