@@ -62,8 +62,8 @@ def _adafactor(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optim
 def _prodigy(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optimizer:
     if len({group.get("lr", lr) for group in groups}) > 1:
         raise FluxgymError(
-            "Prodigy learns all weights at one rate, and the loraplus ratios ask for two.",
-            hint="Leave the loraplus ratios out of --network_args, or use another optimiser.",
+            "Prodigy learns all weights at one rate, and loraplus ratios, or a rate of CLIP-L's own, ask for two.",
+            hint="Leave the loraplus ratios out of --network_args, and text_encoder_lr; or use another optimiser.",
         )
     return _of_package(groups, name="Prodigy", lr=lr, arguments=arguments)
 

@@ -107,6 +107,28 @@ def test_schedules_are_transformers_own(settings: ScheduleSettings, arguments: d
     assert rates(settings) == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
+def test_a_rate_in_pieces_is_diffusers_own() -> None:
+    from diffusers.optimization import get_piecewise_constant_schedule  # slow to import
+
+    rules = "1:5,0.5:20,0.1:30,0.01"
+    optimizer = torch.optim.SGD([parameter()], lr=LR)
+    reference = get_piecewise_constant_schedule(optimizer, rules)
+    expected = []
+    for _ in range(STEPS):
+        expected.append(float(reference.get_last_lr()[0]))
+        optimizer.step()
+        reference.step()
+    found = ScheduleSettings(lr_scheduler="piecewise_constant", lr_scheduler_args=(f"step_rules={rules}",))
+    assert rates(found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("arguments", [(), ("step_rules=a:1,2",), ("step_rules=1:5,0.1", "power=2"), ("1:5",)])
+def test_pieces_that_cannot_be_read_are_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(FluxgymError, match="step_rules") as refused:
+        rates(ScheduleSettings(lr_scheduler="piecewise_constant", lr_scheduler_args=arguments))
+    assert "step_rules=1:100" in str(refused.value.hint)
+
+
 def test_a_float_of_warmup_is_a_share_of_all_steps() -> None:
     share = ScheduleSettings(lr_scheduler="constant_with_warmup", lr_warmup_steps=0.25)
     whole = ScheduleSettings(lr_scheduler="constant_with_warmup", lr_warmup_steps=10)
@@ -279,6 +301,7 @@ def test_prodigy_and_loraplus_exclude_each_other() -> None:
         (ScheduleSettings(lr_scheduler="cosine", lr_decay_steps=5), "--lr_decay_steps has no effect"),
         (ScheduleSettings(lr_scheduler="linear", lr_scheduler_timescale=5), "--lr_scheduler_timescale has no effect"),
         (ScheduleSettings(lr_scheduler_min_lr_ratio=0.1), "--lr_scheduler_min_lr_ratio has no effect"),
+        (ScheduleSettings(lr_scheduler_args=("step_rules=1:2,3",)), "--lr_scheduler_args has no effect"),
     ],
 )
 def test_settings_of_another_schedule_are_refused(settings: ScheduleSettings, words: str) -> None:
