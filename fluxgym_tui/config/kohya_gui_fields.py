@@ -176,4 +176,4 @@ STARTING: Mapping[str, object] = {
 
 def is_off(value: object) -> bool:
     """Whether the GUI leaves a field of this value out: what is empty, off or 0."""
-    return value in ("", 0, None)  # False is 0
+    return value in ("", 0, None, [])  # False is 0

@@ -64,6 +64,7 @@ def test_what_is_left_out_is_told_first(run: Run, fluxgym: Path) -> None:
         ("x.toml", "a = ", "x.toml is no TOML"),
         ("x.toml", "[[datasets]]\n", "x.toml is a dataset.toml"),
         ("x.sh", "echo\n", "x.sh starts no flux_train_network.py"),
+        ("x.json", '{"advanced_parameters": ["--x"]}', "advanced_parameters must be options with values, not a list"),
         ("x.json", '{"LoRA_type": "LyCORIS/LoKr"}', "x.json trains no FLUX LoRA: its LoRA type is LyCORIS/LoKr"),
     ],
 )
@@ -81,3 +82,10 @@ def test_bytes_that_are_no_text_and_files_that_are_not_there(run: Run, tmp_path:
     code, _, err = run("import", tmp_path / "none.json")
     assert (code, "No such file" in err) == (2, True)
     assert run("import", tmp_path / "x.json", "--json")[0] == 2
+
+
+def test_folders_are_told_apart(run: Run, tmp_path: Path) -> None:
+    assert "is a folder without a train.sh" in run("import", tmp_path)[2]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.yaml").write_text("name: x", encoding="utf-8")
+    assert "is a run of fluxgym-tui, which has its spec" in run("import", tmp_path)[2]

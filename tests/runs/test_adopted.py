@@ -189,3 +189,15 @@ def test_a_folder_that_was_renamed_keeps_its_lora(tmp_path: Path) -> None:
         RunState.FINISHED,
         root / "outputs" / "renamed" / "hrld.safetensors",
     )
+
+
+def test_a_training_made_on_windows_keeps_its_settings(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "hrld")
+    out = root / "outputs" / "hrld"
+    text = (out / "train.sh").read_text(encoding="utf-8").replace(" \\\n", " ^\n").replace(str(root), "D:\\fluxgym")
+    (out / "train.bat").write_text(text.replace("/", "\\"), encoding="utf-8")
+    (out / "train.sh").unlink()
+    found = import_spec(out)
+    assert (found.spec.name, found.spec.base_model, found.spec.training.learning_rate) == ("hrld", "flux-dev", 8e-4)
+    assert found.spec.dataset.path == root / "datasets" / "hrld"
+    assert found.spec.extra_args == ()

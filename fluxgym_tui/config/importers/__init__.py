@@ -54,9 +54,7 @@ def import_spec(path: Path, *, workspace: Path | None = None, dataset: Path | No
     Raises:
         FluxgymError: the file cannot be read, is of no known kind, or a value in it makes no sense.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "train.sh"
+    path = _file(Path(path))
     root = workspace or _home_of(path)
     draft = Draft(path, workspace=root)
     try:
@@ -67,6 +65,21 @@ def import_spec(path: Path, *, workspace: Path | None = None, dataset: Path | No
     except ValueError as error:
         raise FluxgymError(f"{path}: {error}", hint="Mend it there, or in a copy of the file.") from error
     return Imported(spec=spec, notes=tuple(draft.notes), kind=kind)
+
+
+def _file(path: Path) -> Path:
+    """The settings at `path`: those of a folder are the command of the training that was made in it."""
+    if not path.is_dir():
+        return path
+    if (own := path / "run" / "spec.yaml").is_file():
+        raise FluxgymError(f"{path} is a run of fluxgym-tui, which has its spec", hint=f"It is {own}.")
+    found = next((path / name for name in ("train.sh", "train.bat") if (path / name).is_file()), None)
+    if found is None:
+        raise FluxgymError(
+            f"{path} is a folder without a train.sh",
+            hint="Of a fluxgym folder give one of configs/*.json, or the folder of a training: outputs/NAME.",
+        )
+    return found
 
 
 def _read(path: Path, draft: Draft, *, root: Path) -> str:

@@ -9,7 +9,7 @@ from fluxgym_tui.config.importers.draft import Draft
 from fluxgym_tui.config.importers.option_words import option_value, options_of, split_words
 from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue
 from fluxgym_tui.config.spec import output_name
-from fluxgym_tui.config.values import read_number, read_whole
+from fluxgym_tui.config.values import read_number, read_whole, shown
 
 # What fluxgym says to sd-scripts whatever its fields hold.
 _COMMON: dict[str, FlagValue] = {
@@ -118,7 +118,10 @@ def read_fluxgym(data: Mapping[str, Any], draft: Draft, *, root: Path) -> None:
 def _advanced(data: Mapping[str, Any], draft: Draft) -> dict[str, FlagValue]:
     """The options of `advanced_parameters`: those that its form would have put on the command line."""
     options: dict[str, FlagValue] = {}
-    for key, value in (data.get("advanced_parameters") or {}).items():
+    advanced = data.get("advanced_parameters") or {}
+    if not isinstance(advanced, dict):
+        raise ValueError(f"advanced_parameters must be options with values, not {shown(advanced)}")
+    for key, value in advanced.items():
         if _unset(value):
             continue
         name = str(key).lstrip("-").replace("-", "_")
