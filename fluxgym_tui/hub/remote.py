@@ -134,7 +134,11 @@ def _xet_pieces(remote: RemoteFile, offset: int) -> Iterator[bytes]:
         token_refresh_headers=headers,
         custom_headers={name: value for name, value in headers.items() if name.lower() != "authorization"},
     )
-    yield from group.download_stream(hf_xet.XetFileInfo(remote.xet.file_hash, remote.size), start=offset)
+    stream = group.download_stream(hf_xet.XetFileInfo(remote.xet.file_hash, remote.size), start=offset)
+    try:
+        yield from stream
+    finally:
+        stream.cancel()  # nothing goes on fetching behind a disk that is full or a download that was stopped
 
 
 def _origin(url: str) -> str:
