@@ -96,3 +96,33 @@ def test_what_the_layers_add_is_the_same(converted: tuple[dict[str, Tensor], dic
         x = torch.randn(down.shape[1], generator=torch.Generator().manual_seed(2))
         added = torch.cat([theirs[f"{name}.lora_B.weight"] @ (theirs[f"{name}.lora_A.weight"] @ x) for name in names])
         torch.testing.assert_close(added, up @ (down @ x) * (ALPHA / RANK), rtol=1e-4, atol=1e-3)
+
+
+def test_clip_layers_are_read_too(tmp_path: Path) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel  # slow to import
+
+    with torch.device("meta"):
+        clip = CLIPTextModel(
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+        )
+        model = Flux(FluxGeometry(depth=1, depth_single_blocks=1))
+    network = create_lora(model, clip=clip, network_dim=RANK, network_alpha=ALPHA)
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(1)
+    filled = {
+        key: torch.tensor(ALPHA) if key.endswith("alpha") else torch.randn(tensor.shape, generator=generator)
+        for key, tensor in network.lora_state().items()
+    }
+    network.load_lora_state(filled, source="random")
+    path = tmp_path / "both.safetensors"
+    save_lora(path, network, metadata={"ss_network_module": "networks.lora_flux"}, save_precision="float")
+    theirs = FluxLoraLoaderMixin.lora_state_dict(str(path))
+    prefix = "text_encoder.text_model.encoder.layers."
+    of_clip = {key for key in theirs if key.startswith("text_encoder.")}
+    assert len(of_clip) == 12 * 6 * 2  # down and up of four projections of attention and two of the MLP
+    assert all(key.startswith(prefix) for key in of_clip)
+    ours, name = "lora_te1_text_model_encoder_layers_3_self_attn_out_proj", f"{prefix}3.self_attn.to_out_lora"
+    down, up = theirs[f"{name}.down.weight"], theirs[f"{name}.up.weight"]
+    x = torch.randn(768, generator=generator)
+    expected = filled[f"{ours}.lora_up.weight"] @ (filled[f"{ours}.lora_down.weight"] @ x) * (ALPHA / RANK)
+    torch.testing.assert_close(up @ (down @ x), expected, rtol=1e-4, atol=1e-3)
