@@ -321,7 +321,7 @@ _REFUSED = {
     "cpu_offload_checkpointing": "give `blocks_to_swap`: it saves more",
     "split_mode": "sd-scripts' old name for `blocks_to_swap 18`: give that",
 
-    "disable_mmap_load_safetensors": "on the CPU the mapped file is the one copy of the weights; on a GPU it is read, not mapped",
+    "disable_mmap_load_safetensors": "on the CPU the mapped file is the one copy of the weights; for a GPU it is read",
     "controlnet_model_name_or_path": "it trains LoRAs alone",
 }  # fmt: skip
 
