@@ -6,7 +6,6 @@ from pathlib import Path
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.config.models import ModelEntry, ModelFiles, expected_files, find_model
-from fluxgym_tui.config.spec import output_name
 
 
 def model_key(name: str, models: Mapping[str, ModelEntry]) -> tuple[str, list[Finding]]:
@@ -14,30 +13,29 @@ def model_key(name: str, models: Mapping[str, ModelEntry]) -> tuple[str, list[Fi
     try:
         return find_model(name, models).key, []
     except FluxgymError as error:
-        return name, [_unknown(f"no base model here is called {name}", error.hint or "")]
+        return name, [_unknown(error)]
 
 
 def model_of_file(path: Path, models: Mapping[str, ModelEntry], *, workspace: Path) -> tuple[str, list[Finding]]:
-    """The key of the model whose transformer is at `path`, by place or else by name.
+    """The base model whose transformer is at `path`: the key of the entry that has it there, or the path of the file.
 
-    Where there is none: the file's name as a key, with a finding that gives the entry for models.yaml.
+    Where no such file is here, as with settings from another machine, the entry that has a file of this name, or the
+    path with a finding.
     """
     for entry in models.values():
         if expected_files(entry, workspace=workspace).transformer == path:
             return entry.key, []
-    named = [entry for entry in models.values() if not entry.bundled and _file_name(entry) == path.name]
-    in_folder = [
-        entry for entry in named if (repo := entry.sources["transformer"].repo) and str(path.parent).endswith(repo)
-    ]
-    if named:
-        return (in_folder or named)[0].key, []
-    key = output_name(path.stem) or "my-model"
-    return key, [
-        _unknown(
-            f"models.yaml has no base model with the file {path.name}",
-            f"Add it to models.yaml of the workspace: {key}: {{path: {path}}}",
-        )
-    ]
+    if not path.is_file():
+        named = [entry for entry in models.values() if not entry.bundled and _file_name(entry) == path.name]
+        in_folder = [
+            entry for entry in named if (repo := entry.sources["transformer"].repo) and str(path.parent).endswith(repo)
+        ]
+        if named:
+            return (in_folder or named)[0].key, []
+    try:
+        return find_model(str(path), models).key, []
+    except FluxgymError as error:
+        return str(path), [_unknown(error)]
 
 
 def other_files(options: Mapping[str, Path], entry: ModelEntry, *, workspace: Path, small_t5: bool) -> list[Finding]:
@@ -67,5 +65,5 @@ def _file_name(entry: ModelEntry) -> str:
     return source.path.name if source.path is not None else Path(source.file or "").name
 
 
-def _unknown(title: str, fix: str) -> Finding:
-    return Finding(code="unknown_base_model", severity=Severity.WARNING, title=title, fix=fix)
+def _unknown(error: FluxgymError) -> Finding:
+    return Finding(code="unknown_base_model", severity=Severity.WARNING, title=error.message, fix=error.hint)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.prompts import prompt_lines
 from fluxgym_tui.config.flag_rules import FIXED_IN_DATASET, SECRETS
 from fluxgym_tui.config.importers.base_models import model_key, model_of_file, other_files
 from fluxgym_tui.config.importers.datasets import Pictures, pictures_of_folders, pictures_of_toml
 from fluxgym_tui.config.importers.recipes import completed, nearest_recipe, said_training
-from fluxgym_tui.config.models import load_models
+from fluxgym_tui.config.models import ModelEntry, find_model, load_models
 from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.spec import TrainSpec, output_name
@@ -136,7 +137,7 @@ class Draft:
         if self.trigger and self.trigger.strip():
             data["trigger"] = self.trigger.strip().splitlines()[0]  # of a caption, sd-scripts trains the first line
         data["training"]["train_clip_l"] = not unet_only
-        entry = self._models.get(base_model)
+        entry = self._entry(base_model)
         # What models.yaml asks for with this model, and the training did without.
         without = {name for name, value in (entry.flags if entry else {}).items() if value is True} - flags.keys()
         data["flags"] |= dict.fromkeys(without, False)
@@ -181,8 +182,14 @@ class Draft:
         self.notes += found
         return key
 
+    def _entry(self, base_model: str) -> ModelEntry | None:
+        try:
+            return find_model(base_model, self._models)
+        except FluxgymError:
+            return None  # the notes say so
+
     def _compare_files(self, files: Mapping[str, Path], base_model: str, *, small_t5: bool) -> None:
-        entry = self._models.get(base_model)
+        entry = self._entry(base_model)
         if entry is not None:
             self.notes += other_files(files, entry, workspace=self.workspace, small_t5=small_t5)
 

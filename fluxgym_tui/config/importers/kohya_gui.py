@@ -55,7 +55,8 @@ def read_kohya_gui(data: Mapping[str, Any], draft: Draft) -> None:
     kind = str(data.get("LoRA_type", "Flux1"))
     if data.get("flux1_checkbox") is False or kind != "Flux1":
         raise FluxgymError(
-            f"{draft.origin} trains no FLUX LoRA: its LoRA type is {kind}",
+            f"{draft.origin} trains no FLUX LoRA: its LoRA type is {kind}"
+            + (", and its box for FLUX.1 is not checked" if kind == "Flux1" else ""),
             hint="Only the type Flux1 can be imported: this program trains FLUX LoRAs in kohya's format.",
         )
     with_huber = data.get("loss_type") in ("huber", "smooth_l1")

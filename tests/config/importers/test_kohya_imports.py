@@ -9,6 +9,7 @@ import pytest
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.findings import Severity
 from fluxgym_tui.config.importers import Imported, import_spec
+from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.settings_flags import effective_flags
 
 DATA = Path(__file__).parents[2] / "data" / "importers"
@@ -187,7 +188,7 @@ def test_a_config_file_with_tables_and_its_dataset(tmp_path: Path) -> None:
     spec = found.spec
     assert (spec.trigger, spec.dataset.path, spec.dataset.num_repeats) == ("hrld", tmp_path / "photos", 3)
     assert (spec.dataset.resolution, spec.dataset.batch_size, spec.dataset.bucket_no_upscale) == ((512, 768), 2, False)
-    assert spec.base_model == "my-own"
+    assert spec.base_model == "/gpu/my-own.safetensors"
     said = flags(found)
     assert (said["learning_rate"], said["optimizer_type"], said["optimizer_args"]) == (1e-4, "Prodigy", ("d_coef=2",))
     assert (said["flip_aug"], said["caption_prefix"], said["max_train_epochs"]) == (True, "a ", 4)
@@ -196,7 +197,7 @@ def test_a_config_file_with_tables_and_its_dataset(tmp_path: Path) -> None:
         "epoch = 5 is left out: sd-scripts has no such option for FLUX",
         f"{tmp_path / 'dataset.toml'} has 2 datasets and a spec one: that of 1024x1024 is left out",
         "photos: captions are read from .txt here, not from .caption",
-        "models.yaml has no base model with the file my-own.safetensors",
+        "there is no /gpu/my-own.safetensors",
     ]
 
 
@@ -213,3 +214,15 @@ def test_values_that_make_no_sense_are_named(tmp_path: Path, text: str, said: st
     with pytest.raises(FluxgymError) as caught:
         config(tmp_path, text)
     assert said in caught.value.message
+
+
+def test_a_base_model_that_lies_elsewhere_is_taken_by_its_path(tmp_path: Path) -> None:
+    tiny = bundled("examples/tiny-flux") / "flux1-tiny.safetensors"
+    path = tmp_path / "mine.safetensors"
+    path.symlink_to(tiny)
+    found = config(tmp_path, f'pretrained_model_name_or_path = "{path}"\nt5xxl = "/gpu/my-t5.safetensors"\n')
+    assert found.spec.base_model == str(path)
+    assert warned(found)[-1] == "t5xxl will be t5xxl_fp16.safetensors, not my-t5.safetensors"
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"no model")
+    assert "is not a safetensors file" in warned(config(tmp_path, f'pretrained_model_name_or_path = "{bad}"\n'))[0]
