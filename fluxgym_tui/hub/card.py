@@ -90,8 +90,16 @@ def card_text(facts: CardFacts) -> str:
     """The card: README.md of the repository."""
     import yaml  # the card is written once; those who read its parts do without
 
-    head = yaml.safe_dump(
-        card_head(facts), sort_keys=False, allow_unicode=True, width=1 << 30, default_flow_style=False
+    class Dumper(yaml.SafeDumper):
+        """PyYAML's own, but for texts with the line breaks of Unicode, which it writes so that they are lost."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        quoted = re.search("[\x85\u2028\u2029]", value) is not None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if quoted else None)
+
+    Dumper.add_representer(str, text)
+    head: str = yaml.dump(
+        card_head(facts), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1 << 30, default_flow_style=False
     )
     blocks = [f"# {one_line_markdown(facts.title)}"]
     if facts.samples:
