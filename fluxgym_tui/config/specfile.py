@@ -22,6 +22,7 @@ from fluxgym_tui.config.spec import (
 from fluxgym_tui.config.values import NULL_WORDS, Plain
 from fluxgym_tui.config.yaml_text import Route, Tree, decode, read_tree
 
+_KEYS_OF_OTHERS = ('"advanced_parameters"', '"lora_name"', '"LoRA_type"')  # of fluxgym and the kohya_ss GUI
 _MOST_ERRORS = 8  # more at once help nobody
 
 
@@ -41,7 +42,19 @@ def load_spec(path: Path) -> TrainSpec:
             hint="Check the path. `fluxgym-tui new DIR -o spec.yaml` writes a new spec.",
             code=ExitCode.USAGE,
         ) from error
-    return parse_spec(decode(raw, origin=str(path)), folder=path.absolute().parent, origin=str(path))
+    text = decode(raw, origin=str(path))
+    if _is_of_others(path, text):
+        raise FluxgymError(
+            f"{path} is no spec, but settings of another program",
+            hint=f"fluxgym-tui import {path} -o spec.yaml   makes a spec of it.",
+        )
+    return parse_spec(text, folder=path.absolute().parent, origin=str(path))
+
+
+def _is_of_others(path: Path, text: str) -> bool:
+    """Whether the file is what `import` reads: a spec may be JSON, which is YAML, but has none of those keys."""
+    ending = path.suffix.lower()
+    return ending in (".toml", ".sh", ".bat") or (ending == ".json" and any(key in text for key in _KEYS_OF_OTHERS))
 
 
 def parse_spec(text: str, *, folder: Path, origin: str) -> TrainSpec:

@@ -518,3 +518,21 @@ def test_a_key_misspelt_at_the_wrong_level_is_named_with_its_group(tmp_path: Pat
         parse_spec("name: x\nlerning_rate: 3\ndataset: {path: .}\n", folder=tmp_path, origin="a.yaml")
     assert "a.yaml:2:1: unknown key lerning_rate" in caught.value.message
     assert caught.value.hint == "Did you mean training.learning_rate?"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("x.json", '{"lora_name": "x"}'), ("x.json", '{"LoRA_type": "Flux1"}'), ("x.toml", "seed = 1"), ("train.sh", "x")],
+)
+def test_settings_of_other_programs_lead_to_import(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(FluxgymError, match="is no spec, but settings of another program") as caught:
+        load_spec(path)
+    assert caught.value.hint == f"fluxgym-tui import {path} -o spec.yaml   makes a spec of it."
+
+
+def test_a_spec_may_be_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"name": "x", "dataset": {"path": "photos"}}', encoding="utf-8")
+    assert load_spec(path).dataset.path == tmp_path / "photos"
