@@ -453,5 +453,5 @@ def test_progress_says_how_much_how_fast_and_how_long() -> None:
 
 def test_the_preview_keeps_the_head_as_code_whatever_is_in_it() -> None:
     shown_card = preview_markdown("---\ntext: '``` x'\nwidget:\n- output:\n---\n\n# A\n\n<Gallery />\n\nb\n")
-    assert "````\ntext: '``` x'" in shown_card
+    assert "````text\ntext: '``` x'" in shown_card
     assert "<Gallery" not in shown_card

@@ -92,6 +92,8 @@ class PublishWork(WorkScreen):
     @work(thread=True, exclusive=True, group="gather", exit_on_error=False)
     def gather(self) -> None:
         """Look at the run, or the newest that has a LoRA file, and at what would go up."""
+        import textual.widgets._markdown  # noqa: F401 - for the card: loaded in a thread it keeps no key waiting
+
         worker = get_current_worker()
         run = self.run_dir or self._newest()
         message = Gathered(run)
