@@ -66,8 +66,7 @@ the weights are the file's own pages. Otherwise tensors are read one by one. Pea
 - **`--blocks_to_swap N`.** The base never changes while a LoRA learns, so a swapped block has one home, in the CPU's
   page-locked memory, and a copy on the GPU while it is used: it comes on a stream of its own while the block before it
   computes, and nothing goes back. Two such blocks are on the GPU at a time. They are spread over the depth. The CPU's
-  memory holds them: up to 1.4 times their size, since page-locked memory is given out in powers of two. T5's layers
-  come from the file's pages one by one then, so that it fits any card.
+  memory holds them all. T5's layers come from the file's pages one by one then, so that it fits any card.
 - **`--gradient_checkpointing`** keeps of each block its input and attention's output, and computes the rest again.
 
 All of it gives the same numbers, bit for bit, with and without (but for the rounding of `--fp8_base`), as tests show on

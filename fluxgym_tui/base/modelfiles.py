@@ -14,7 +14,9 @@ from fluxgym_tui.base.safetensors import Header, TensorInfo, read_header
 _PREFIX = "model.diffusion_model."  # of checkpoints that were saved with the whole pipeline around them
 
 # What stands beside the weights of a scaled fp8 file, as ComfyUI's tools write it.
-_FP8_SCALES = ("scaled_fp8", "scale_weight", "weight_scale", "scale_input", "input_scale")
+_FP8_SCALES = (
+    *("scaled_fp8", "scale_weight", "weight_scale", "weight_scale_inv", "scale_input", "input_scale", "comfy_quant"),
+)
 
 # Kind, what people call it, and key patterns of which the file must have every one; the first that fits wins.
 _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (

@@ -27,11 +27,35 @@ DTYPES = {
 }
 # Pages of a private mapping are not set aside in advance: a model may be larger than the memory. Python names it not.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+_ALIGNED = 256  # tensors begin at a multiple of so many bytes, as PyTorch's own allocator has it
 
 
 def is_fp8(dtype: torch.dtype) -> bool:
     """Whether `dtype` is one of the 8-bit floats: they are stored, never computed with."""
     return dtype in (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+class PageLocked:
+    """Page-locked memory of the CPU, in pieces of `PIECE_BYTES`: PyTorch gives it out in powers of two alone."""
+
+    PIECE_BYTES = 2**29
+
+    def __init__(self) -> None:
+        self._rest = torch.empty(0, dtype=torch.uint8)
+
+    def take(self, size: int) -> Tensor:
+        """`size` bytes."""
+        if size > self.PIECE_BYTES:
+            return self.piece(size)
+        if size > len(self._rest):
+            self._rest = self.piece(self.PIECE_BYTES)
+        taken, self._rest = self._rest[:size], self._rest[-(-size // _ALIGNED) * _ALIGNED :]
+        return taken
+
+    @staticmethod
+    def piece(size: int) -> Tensor:
+        """So many bytes from the system."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
 
 class WeightsFile:
@@ -43,6 +67,7 @@ class WeightsFile:
         self._file = path.open("rb", buffering=0)
         self._map: mmap.mmap | None = None
         self._buffer: Tensor | None = None
+        self._page_locked = PageLocked()
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +105,16 @@ class WeightsFile:
         dtype = dtype or stored
         if device.type == "cpu" and dtype is stored and not pinned and self._is_mappable(name):
             return self._mapped(name)
+        if pinned:
+            place = self._page_locked.take(self._size(name) // stored.itemsize * dtype.itemsize)
+            if dtype is stored:
+                return self._read(name, into=place)
+            shape = self.tensors[name].shape
+            return place.view(dtype).view(shape).copy_(self._read(name, into=self._passage(name)))
         if dtype is stored and device.type == "cpu":
-            return self._read(name, into=torch.empty(self._size(name), dtype=torch.uint8, pin_memory=pinned))
+            return self._read(name, into=torch.empty(self._size(name), dtype=torch.uint8))
         # To the device first: it casts faster than the CPU.
-        tensor = self._read(name, into=self._passage(name)).to(device).to(dtype)
-        return tensor.pin_memory() if pinned else tensor
+        return self._read(name, into=self._passage(name)).to(device).to(dtype)
 
     def _size(self, name: str) -> int:
         return self.tensors[name].end - self.tensors[name].start

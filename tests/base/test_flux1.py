@@ -68,6 +68,7 @@ def test_flux1_passes_in_every_plain_precision(tmp_path: Path, dtype: str, prefi
         (FLUX | {"double_blocks.0.img_attn.qkv.scale_weight": (1,)}, "fp8_scaled", "bf16 file"),
         (FLUX | {"double_blocks.0.img_attn.qkv.weight_scale": (1,)}, "fp8_scaled", "bf16 file"),
         (FLUX | {"scaled_fp8": (0,)}, "fp8_scaled", "bf16 file"),
+        (FLUX | {"double_blocks.0.img_attn.qkv.comfy_quant": (9,)}, "fp8_scaled", "bf16 file"),
         (FLUX | {"text_encoders.clip_l.logit_scale": (1,)}, "text encoders or autoencoder inside", "own file"),
         (FLUX | {"vae.decoder.conv_in.bias": (4,)}, "text encoders or autoencoder inside", "own file"),
         (FLUX | {"img_in.weight": (64, 384)}, r"384 input channels \(Fill\)", "FLUX.1-dev"),

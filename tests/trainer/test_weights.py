@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.trainer.flux import load_flux
-from fluxgym_tui.trainer.weights import WeightsFile
+from fluxgym_tui.trainer.weights import PageLocked, WeightsFile
 from tests.trainer.made_flux import geometry, inputs, normal, save_flux
 from tests.trainer.parity import relative
 
@@ -43,6 +44,30 @@ def test_what_is_mapped_may_be_changed_and_the_file_stays(tmp_path: Path) -> Non
     mapped.add_(1)
     assert mapped.tolist() == [2.0] * 4
     assert path.read_bytes() == before
+
+
+def test_page_locked_memory_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain memory stands in for page-locked, which only a machine with a GPU has."""
+    pieces: list[int] = []
+
+    def piece(size: int) -> Tensor:
+        pieces.append(size)
+        return torch.empty(size, dtype=torch.uint8)
+
+    monkeypatch.setattr(PageLocked, "piece", staticmethod(piece))
+    monkeypatch.setattr(PageLocked, "PIECE_BYTES", 4096)
+    tensors = {str(seed): normal(10, 10 + seed, seed=seed).to(torch.bfloat16) for seed in range(12)}
+    tensors["large"] = normal(50, 50, seed=50).to(torch.bfloat16)
+    save_file(tensors, tmp_path / "w.safetensors")
+    with WeightsFile(tmp_path / "w.safetensors") as file:
+        found = {name: file.load(name, pinned=True) for name in tensors}
+        cast = {name: file.load(name, dtype=FP8, pinned=True) for name in tensors}
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name], tensor)
+        assert torch.equal(cast[name].float(), tensor.to(FP8).float())
+        assert found[name].data_ptr() % 64 == 0
+    assert pieces.count(5000) == 1, "what is larger than a piece has its own"
+    assert len(pieces) <= 5
 
 
 def test_tensors_at_odd_places_are_read(tmp_path: Path) -> None:
