@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -134,7 +134,8 @@ class PublishScreen(PublishWork):
             self.query_one(name).display = False
         self.query_one("#files").focus()
 
-    def on_screen_resume(self) -> None:
+    @on(events.ScreenResume)
+    def _resumed(self) -> None:
         """Another run may be shown on Live, another file picked on Samples, another LoRA saved."""
         if self.fluxgym.run_shown != self._on_live and not self.uploading:
             self._on_live = self.fluxgym.run_shown
