@@ -108,10 +108,11 @@ def source_words(source: "StageSource") -> str:
     return count(source.num_repeats, "repeat") + (" · regularisation" if source.is_reg else "")
 
 
-def about_lines(row: PictureRow, *, source: "StageSource | None" = None) -> list[Content]:
+def about_lines(row: PictureRow, *, source: "StageSource | None" = None, no_plan: str = "") -> list[Content]:
     """What there is to say of one picture: file, what is trained of it, problems and the keys that mend them.
 
-    `source` is given where there are several folders: how this one is trained is told, then.
+    `source` is given where there are several folders: how this one is trained is told, then. `no_plan` says why there
+    is no plan, where that is known.
     """
     if row.image is None:
         reason = row.rejected.reason if row.rejected is not None else ""
@@ -121,7 +122,7 @@ def about_lines(row: PictureRow, *, source: "StageSource | None" = None) -> list
         size = "{}x{}".format(*row.image.upright_size)
         of = "" if source is None else f" · {source_words(source)}"
         facts = f"  {size} {row.image.format} {human_size(row.image.size_bytes)}{turned}{of}"
-        lines = [Content.assemble((row.name, "bold"), (facts, MUTED)), _trained(row)]
+        lines = [Content.assemble((row.name, "bold"), (facts, MUTED)), _trained(row, no_plan)]
     for finding in row.problems:
         glyph, colour = LOOKS[finding.severity]
         if finding.code == "no_caption":
@@ -134,7 +135,9 @@ def about_lines(row: PictureRow, *, source: "StageSource | None" = None) -> list
     return lines
 
 
-def _trained(row: PictureRow) -> Content:
+def _trained(row: PictureRow, no_plan: str) -> Content:
+    if row.planned is None and no_plan:
+        return Content.styled(f"✗ no plan: {terminal_safe(no_plan)}", "$error")
     if row.planned is None:
         return Content.styled("no plan yet: what is cut off shows here", MUTED)
     fit = row.planned.fit

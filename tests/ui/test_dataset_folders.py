@@ -11,6 +11,7 @@ from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.tokens import count_tokens
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
+from fluxgym_tui.ui.screens.dataset import DatasetScreen
 from tests.ui.test_dataset import shown
 from tests.ui.test_parameters import photos
 from tests.ui.waiting import until
@@ -55,6 +56,16 @@ async def test_all_folders_of_a_spec_are_listed_and_each_alone(workspace: Worksp
         assert [row.name for row in screen.shown] == ["people/r0.png", "people/r1.png"]
         await pilot.press("escape")
         assert len(screen.shown) == 5
+
+
+async def test_a_folder_that_is_gone_is_named_and_the_others_are_shown(workspace: Workspace, spec_of_two: Path) -> None:
+    (spec_of_two.parent / "people").rename(spec_of_two.parent / "elsewhere")
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=spec_of_two)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "no plan: " in text_of(app, "#about"), what="the reason")
+        assert str(spec_of_two.parent / "people") in text_of(app, "#about")
+        assert isinstance(app.screen, DatasetScreen)
+        assert [row.name for row in app.screen.rows] == ["p0.png", "p1.png", "p2.png"]
 
 
 async def test_one_folder_has_no_other_to_switch_to(workspace: Workspace, photos: Path) -> None:

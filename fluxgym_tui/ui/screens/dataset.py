@@ -99,6 +99,7 @@ class DatasetScreen(AutoCaptions):
         self._tell_empty()
         if self.draft.scan is not None:
             self.build_rows()
+            self._tell_about()
 
     def tell_picture(self) -> None:
         """Preview, facts and caption of the picture under the cursor."""
@@ -107,7 +108,7 @@ class DatasetScreen(AutoCaptions):
             self.flush()
         self._current = None if row is None else row.file
         self.query_one(Picture).show(None if row is None else Path(row.file), kept=None if row is None else row.kept)
-        self.query_one("#about", Static).update("" if row is None else Content("\n").join(self._about(row)))
+        self._tell_about()
         editor = self.query_one("#caption", TextArea)
         if row is None or row.image is None:
             self._loaded = None
@@ -117,9 +118,14 @@ class DatasetScreen(AutoCaptions):
         elif self._loaded is None or self._loaded[0] != row.file or not editor.has_focus:
             self.read_caption(row.image)
 
+    def _tell_about(self) -> None:
+        row = self.current
+        self.query_one("#about", Static).update("" if row is None else Content("\n").join(self._about(row)))
+
     def _about(self, row: PictureRow) -> list[Content]:
         several = len(self.sources) > 1
-        return about_lines(row, source=self.sources[row.source] if several else None)
+        why = self.draft.ready_problem or (self.draft.problem if self.draft.spec is None else "")
+        return about_lines(row, source=self.sources[row.source] if several else None, no_plan=why)
 
     @on(LineList.Moved, "#pictures")
     def _moved(self) -> None:
