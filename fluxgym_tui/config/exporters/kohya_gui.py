@@ -44,6 +44,8 @@ def export_kohya_gui(training: Training, path: Path) -> Exported:
             data[field] = " ".join(map(str, value)) if isinstance(value, tuple) else value
         if field is None or not _passed_on(name, data[field], value):
             more.append(_words(name, value))
+    if training.models.tokenizer_cache_dir is not None:
+        more.append(_words("tokenizer_cache_dir", str(training.models.tokenizer_cache_dir)))
     data |= _rates(training.flags, more)
     data |= _files(training)
     data["xformers"] = next((name for name in ("sdpa", "xformers") if training.flags.get(name)), "")

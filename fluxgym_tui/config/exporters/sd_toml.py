@@ -39,6 +39,7 @@ def export_sd_toml(training: Training, path: Path) -> Exported:
     files = dataset_file(training, path)
     lines: dict[str, object] = {"pretrained_model_name_or_path": models.transformer}
     paths = {"clip_l": models.clip_l, "t5xxl": models.t5xxl, "ae": models.ae}
+    paths["tokenizer_cache_dir"] = models.tokenizer_cache_dir
     lines |= {name: file for name, file in paths.items() if file is not None}
     lines |= {**training.flags, **options}
     lines |= {"dataset_config": next(iter(files)), "output_dir": training.output_dir, "output_name": spec.output_name}
