@@ -25,6 +25,7 @@ _BESIDE = ("env", "venv")
 # Of sd-scripts' requirements those that it imports before it looks at its options.
 NEEDED_MODULES = (
     "torch",
+    "torchvision",
     "accelerate",
     "transformers",
     "diffusers",
