@@ -74,6 +74,8 @@ def test_a_killed_download_is_begun_again_and_goes_on_by_range(
     start(fake.run)
     child = fake.trainer(phase="download")
     until(lambda: partial_bytes(target) >= 65_536, what="some bytes")
+    for process in (child, fake.wrapper(phase="download"), fake.supervisor()):
+        assert SECRET.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
     fake.kill(child)
     fake.until_end()
     summary = fake.state()

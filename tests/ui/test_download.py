@@ -4,26 +4,29 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+from PIL import Image
 from textual.widgets import Static
 
 from fluxgym_tui.base import events
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.hub.download import Wanted
+from fluxgym_tui.hub.tokenizers import TOKENIZERS
 from fluxgym_tui.runs.commands import ChildCommand
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.fetch import write_wanted
+from fluxgym_tui.runs.listing import run_directories
 from fluxgym_tui.runs.start import start
-from fluxgym_tui.runs.state import RunState, RunSummary
+from fluxgym_tui.runs.state import RunState, RunSummary, read_state
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.run_history import RunHistory
 from fluxgym_tui.ui.run_words import bar_line, head_line, numbers_line
+from fluxgym_tui.ui.screens.live import LiveScreen
 from tests.hub import standin
-from tests.hub.conftest import hub
+from tests.hub.model_files import model_bytes, put_model
 from tests.runs.fake_runs import FakeRun
 from tests.runs.fake_runs import until as wait_until
 from tests.ui.waiting import until
-
-__all__ = ["hub"]
 
 REPO = "me/model"
 FILES = {"first.safetensors": os.urandom(50_000), "second.safetensors": os.urandom(3_000_000)}
@@ -55,6 +58,71 @@ async def test_a_download_is_shown_by_file_and_in_all(hub: standin.StandIn, fake
     request_stop(fake.run)
     fake.until_end()
     assert fake.state().state is RunState.STOPPED
+
+
+async def test_a_model_that_is_not_here_is_fetched_when_the_app_starts_a_run(
+    hub: standin.StandIn, workspace: Workspace, quick_patience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workspace.root / "home"))
+    hub.repos[REPO] = standin.Repo(files={"flux.safetensors": model_bytes("flux")}, gated=True)
+    hub.faults["flux.safetensors"] = standin.Fault(pause_s=0.02)
+    home = workspace.models
+    for role, path in (("clip", "clip/clip.sft"), ("t5", "clip/t5.sft"), ("ae", "vae/ae.sft")):
+        put_model(home / path, role)
+    for tokenizer in TOKENIZERS:
+        tokenizer.folder(home / "tokenizers").mkdir(parents=True)
+        (tokenizer.folder(home / "tokenizers") / tokenizer.vocabulary[0]).write_text("{}", encoding="utf-8")
+    (workspace.root / "models.yaml").write_text(_MODELS, encoding="utf-8")
+    (workspace.root / "photos").mkdir()
+    Image.new("RGB", (64, 64)).save(workspace.root / "photos/a.png")
+    spec = workspace.root / "far.yaml"
+    spec.write_text(_SPEC, encoding="utf-8")
+    app = FluxgymApp(workspace=workspace, screen="plan", open_path=spec)
+    try:
+        await _start_and_stop(app, workspace, hub, monkeypatch)
+    finally:
+        for run in run_directories(workspace.outputs):
+            if not read_state(run).state.ended:
+                request_stop(run)
+
+
+async def _start_and_stop(
+    app: FluxgymApp, workspace: Workspace, hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.draft.ready is not None, what="the plan")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("nobody is logged in" in one.message for one in app.told), what="the refusal")
+        monkeypatch.setenv("HF_TOKEN", "hf_app")
+        hub.tokens["hf_app"] = standin.Token(accepted=frozenset({REPO}))
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen), what="the run to start")
+        status = app.screen.query_one("#status", Static)
+        await until(pilot, lambda: "downloading flux.safetensors" in str(status.render()), what="the download")
+        (run,) = run_directories(workspace.outputs)
+        request_stop(run)
+        await until(pilot, lambda: "stopped" in str(status.render()), what="the end")
+        assert read_state(run).state is RunState.STOPPED
+
+
+_SPEC = """\
+name: Far
+trigger: hrld person
+base_model: far
+backend: builtin
+dataset: {path: photos, resolution: [64, 64], num_repeats: 1}
+training: {vram: cpu, max_train_steps: 2, network_dim: 2}
+"""
+_MODELS = f"""\
+far:
+  repo: {REPO}
+  file: flux.safetensors
+  license: mit
+  gated: true
+  clip_l: {{repo: {REPO}, file: clip.sft}}
+  t5xxl: {{repo: {REPO}, file: t5.sft}}
+  ae: {{repo: {REPO}, file: ae.sft}}
+"""
 
 
 def test_the_lines_of_a_real_models_download() -> None:
