@@ -103,16 +103,29 @@ def read_fluxgym(data: Mapping[str, Any], draft: Draft, *, root: Path) -> None:
         vram = "20G"
     options |= _BY_VRAM[vram]
     draft.vram = "20G" if vram == "16G" and width * height > _LARGE_PIXELS else vram
-    draft.options = options | _advanced(data, draft) | _custom(data, draft)
+    draft.options = options | _further(data, draft) | _advanced(data, draft) | _custom(data, draft)
     if not draft.options.get("network_train_unet_only"):
         draft.tell(
             "clip_l",
             "train_clip_l: true, as fluxgym's command trains CLIP-L too",
             "Set training.train_clip_l: false to train the transformer alone.",
         )
-    for key in data:
-        if key not in _OWN:
-            draft.warn("unknown_field", f"{key} = {data[key]!r} is left out: no field of fluxgym's")
+
+
+def _further(data: Mapping[str, Any], draft: Draft) -> dict[str, FlagValue]:
+    """Fields of other forks: options where sd-scripts has one of that name."""
+    options: dict[str, FlagValue] = {}
+    for key, value in data.items():
+        if key in _OWN or _unset(value):
+            continue
+        if key in ("batch_size", "train_batch_size"):
+            draft.dataset["batch_size"] = _whole(data, key, default=1)
+        elif key in FLAG_KINDS and key not in _BEATEN:
+            options |= _advanced_option(key, key, value, draft)
+            draft.tell("further_field", f"{key} is no field of fluxgym's, and is taken as sd-scripts' option")
+        else:
+            draft.warn("unknown_field", f"{key} = {value!r} is left out: no field of fluxgym's")
+    return options
 
 
 def _advanced(data: Mapping[str, Any], draft: Draft) -> dict[str, FlagValue]:
@@ -129,21 +142,29 @@ def _advanced(data: Mapping[str, Any], draft: Draft) -> dict[str, FlagValue]:
             draft.tell("no_effect", f"{key} {value} is left out: fluxgym's dataset.toml said otherwise and won")
         elif name not in FLAG_KINDS:
             draft.extra_args += [f"--{name}", *([] if value is True else split_words(str(value)))]
-        elif value is True:
-            if FLAG_KINDS[name] == "switch":
-                options[name] = True
-            else:
-                draft.warn("no_value", f"{key} is left out: it was on, and it needs a value")
         else:
-            words = split_words(str(value)) if FLAG_KINDS[name] in ("texts", "numbers") else [str(value)]
-            options[name] = _option(key, name, words)
+            options |= _advanced_option(key, name, value, draft)
     return options
+
+
+def _advanced_option(key: str, name: str, value: Any, draft: Draft) -> dict[str, FlagValue]:
+    """The option `name` from the field `key`; empty where a field that needs a value was only switched on."""
+    if value is True and FLAG_KINDS[name] != "switch":
+        draft.warn("no_value", f"{key} is left out: it was on, and it needs a value")
+        return {}
+    if value is True:
+        return {name: True}
+    words = split_words(str(value)) if FLAG_KINDS[name] in ("texts", "numbers") else [str(value)]
+    return {name: _option(key, name, words)}
 
 
 def _custom(data: Mapping[str, Any], draft: Draft) -> dict[str, FlagValue]:
     """The options of `custom_params`, lines of a command line; a name without dashes counts as well."""
     written = data.get("custom_params") or ""
-    lines = written if isinstance(written, list) else str(written).splitlines()
+    if isinstance(written, dict):
+        lines = [key if value is True else f"{key} {value}" for key, value in written.items() if not _unset(value)]
+    else:
+        lines = written if isinstance(written, list) else str(written).splitlines()
     words: list[str] = []
     for line in lines:
         parts = split_words(str(line))

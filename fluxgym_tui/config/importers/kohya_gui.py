@@ -169,6 +169,10 @@ def _network(data: Mapping[str, Any], draft: Draft) -> None:
     blocks = str(data.get("train_blocks") or "all")
     if data.get("split_mode"):
         blocks = "single"
+    elif blocks != "all":
+        draft.tell(
+            "train_blocks", f"train_blocks = {blocks} is taken; the GUI of today passes it on with split_mode alone"
+        )
     if blocks != "all":
         arguments.insert(0, f"train_blocks={blocks}")
     draft.options["network_module"] = "networks.lora_flux"

@@ -194,3 +194,25 @@ def test_any_settings_give_fluxgyms_command(tmp_path_factory: pytest.TempPathFac
         if name not in _NOT_OPTIONS
     }
     assert kohya_flags(imported(root, **fields)) == expected
+
+
+def test_fields_of_other_forks_are_options_where_there_is_one(tmp_path: Path) -> None:
+    found = imported(tmp_path, batch_size=2, network_alpha=8, save_state=True, unet_lr="", gpu="0")
+    assert found.spec.dataset.batch_size == 2
+    assert (kohya_flags(found)["network_alpha"], kohya_flags(found)["save_state"]) == (8.0, True)
+    assert [note.title for note in found.notes if note.severity is Severity.WARNING] == [
+        "gpu = '0' is left out: no field of fluxgym's"
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "--save_state\nlr_scheduler cosine",
+        ["--save_state", "lr_scheduler=cosine"],
+        {"--save_state": True, "lr_scheduler": "cosine", "x": ""},
+    ],
+)
+def test_custom_parameters_in_any_form(tmp_path: Path, written: object) -> None:
+    flags = kohya_flags(imported(tmp_path, custom_params=written))
+    assert (flags["save_state"], flags["lr_scheduler"]) == (True, "cosine")

@@ -128,6 +128,9 @@ def test_single_blocks_of_the_gui(tmp_path: Path) -> None:
     assert flags(found)["network_args"] == ("train_blocks=single",)
     assert flags(found)["blocks_to_swap"] == 18
     assert found.spec.training.vram == "12G"
+    alone = gui(tmp_path, train_blocks="single", img_attn_dim="")
+    assert flags(alone)["network_args"] == ("train_blocks=single",)
+    assert "train_blocks" in [note.code for note in alone.notes]
 
 
 def test_the_length_of_the_gui(tmp_path: Path) -> None:
