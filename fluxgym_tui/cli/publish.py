@@ -42,6 +42,9 @@ def configure(parser: CommandParser) -> None:
         help="the repository (default: where it went before, else your name and the run's)",
     )
     parser.add_argument("--public", action="store_true", help="let everybody see it (default: private)")
+    parser.add_argument(
+        "--replace", action="store_true", help="publish into a repository with other files, over the card that is there"
+    )
     parser.add_argument("--dry-run", action="store_true", help="upload nothing; write what would go up to --to DIR")
     parser.add_argument("--to", type=Path, metavar="DIR", help="with --dry-run: a new or empty folder")
     parser.add_argument("--card", action="store_true", help="print the model card, and upload nothing")
@@ -69,7 +72,12 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         write_files(publication.files, args.to)
         _tell(out, args, publication, {"dry_run": str(args.to.absolute()), "url": None, "commit": None})
         return ExitCode.OK
-    done = publish_run(publication, private=not args.public, progress=_Line(out, publication, quiet=args.json))
+    done = publish_run(
+        publication,
+        private=not args.public,
+        replace=args.replace,
+        progress=_Line(out, publication, quiet=args.json),
+    )
     _tell(out, args, publication, {"dry_run": None, "url": done.url, "commit": done.commit})
     return ExitCode.OK
 
@@ -137,8 +145,6 @@ def _tell(out: Output, args: argparse.Namespace, publication: Publication, outco
     )
     if outcome["dry_run"]:
         out.line(f"written to {args.to}; nothing was uploaded")
-    elif outcome["commit"] is None:
-        out.line(f"nothing had changed: {outcome['url']}")
     else:
-        who = "everybody can see it" if args.public else "private"
-        out.line(f"published ({who}): {outcome['url']}")
+        what = "nothing had changed" if outcome["commit"] is None else "published"
+        out.line(f"{what} ({'everybody can see it' if args.public else 'private'}): {outcome['url']}")

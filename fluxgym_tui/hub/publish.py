@@ -3,7 +3,7 @@
 import io
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from fluxgym_tui.hub.library import TOKENS_LINK, HubError, endpoint, is_offline,
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _LONGEST = 96
+_MADE_BY_THE_HUB = {".gitattributes"}
 _WRITE_LINK = f"{TOKENS_LINK}/new?tokenType=write"
 
 
@@ -57,6 +58,10 @@ class Published:
 
 class PublishCancelledError(FluxgymError):
     """The user broke the upload off."""
+
+
+class RepoTakenError(FluxgymError):
+    """The repository is there with files of something else."""
 
 
 def why_no_repo_name(name: str) -> str | None:
@@ -176,6 +181,8 @@ def publish(
     *,
     repo_id: str,
     private: bool = True,
+    ours: Collection[str] = (),
+    replace: bool = False,
     stale: Sequence[str] = (),
     message: str = "Publish with fluxgym-tui",
     progress: Callable[[UploadProgress], None] | None = None,
@@ -185,9 +192,11 @@ def publish(
 
     What went up before a failure is not sent again. `stale` files are removed where they are there. A public repository
     is never filled where `private` was asked for; one that is private becomes public only after the commit.
+    A repository with files, none of them one of `ours`, is other work: its card is only overwritten with `replace`.
 
     Raises:
         HubError: Hugging Face refused, or did not answer.
+        RepoTakenError: the repository holds something else.
         FluxgymError: the name cannot be a repository, it is public already, or a file cannot be read.
         PublishCancelledError: `cancelled` said so.
     """
@@ -199,7 +208,9 @@ def publish(
     what = f"publish {repo_id}"
     with _publishing(what), _opened(files, tell := _Teller(files, progress, cancelled)) as operations:
         tell.doing(f"looking at {repo_id}")
-        was_private = _make_repository(api, repo_id, private=private)
+        was_private, there = _make_repository(api, repo_id, private=private)
+        if not replace and there and there.isdisjoint(ours):
+            raise _taken(repo_id, there)
         for operation, file in zip(operations, files, strict=True):
             tell.file(file)
             api.preupload_lfs_files(repo_id, [operation], num_threads=1, free_memory=False)
@@ -212,17 +223,27 @@ def publish(
     return Published(repo_id=repo_id, url=f"{endpoint()}/{repo_id}", commit=commit, private=private)
 
 
-def _make_repository(api: Any, repo_id: str, *, private: bool) -> bool:
-    """Make the repository, private, if it is not there; whether it is private now."""
+def _make_repository(api: Any, repo_id: str, *, private: bool) -> tuple[bool, set[str]]:
+    """Make the repository, private, if it is not there; whether it is private now, and the files in it."""
     api.create_repo(repo_id, private=True, exist_ok=True)
-    is_private = bool(api.repo_info(repo_id).private)
-    if private and not is_private:
+    info = api.repo_info(repo_id)
+    if private and not info.private:
         raise FluxgymError(
             f"{repo_id} exists and everybody can see it",
-            hint="Give --public if that is right, or choose another name.",
+            hint="Say public if that is right (--public; in the app: t), or choose another name.",
             code=ExitCode.FAILED,
         )
-    return is_private
+    return bool(info.private), {sibling.rfilename for sibling in info.siblings or ()} - _MADE_BY_THE_HUB
+
+
+def _taken(repo_id: str, there: set[str]) -> RepoTakenError:
+    names = sorted(there)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return RepoTakenError(
+        f"{repo_id} exists with other files: {', '.join(names[:3])}{more}",
+        hint="Choose another name. To put it there all the same, over the card that is there: --replace.",
+        code=ExitCode.BUSY,
+    )
 
 
 def _commit(

@@ -46,10 +46,11 @@ def publish_run(
     publication: Publication,
     *,
     private: bool = True,
+    replace: bool = False,
     progress: Callable[[UploadProgress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Published:
-    """Upload `publication`, and note in the run where it went. Again, it updates.
+    """Upload `publication`, and note in the run where it went. Again, it updates; other work only with `replace`.
 
     Raises:
         FluxgymError: as `hub.publish.publish`. What went up already is not sent again.
@@ -58,6 +59,8 @@ def publish_run(
         publication.files,
         repo_id=publication.repo_id,
         private=private,
+        ours=_ours(publication),
+        replace=replace,
         stale=stale_samples(publication),
         message=f"Publish {publication.checkpoint.path.name}",
         progress=progress,
@@ -73,6 +76,13 @@ def publish_run(
                 code=ExitCode.FAILED,
             ) from error
     return done
+
+
+def _ours(publication: Publication) -> set[str]:
+    """Files that make a repository one of this run: its LoRA files, and what it put there before."""
+    names = {path.name for path in publication.run.output_dir.glob("*.safetensors")}
+    before = published_before(publication.run)
+    return names | (set(before.get("files", ())) if before.get("repo_id") == publication.repo_id else set())
 
 
 def _tell(event: RunEvent) -> None:

@@ -12,7 +12,7 @@ from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.publication import published_before
 from tests.cli.calls import Run
 from tests.hub.publishing import Publishing, accept_publishing
-from tests.hub.standin import StandIn, Token
+from tests.hub.standin import Repo, StandIn, Token
 from tests.runs.publishable import publishable_run
 
 SECRET = "hf_cliSECRETtoken0123456789"
@@ -104,6 +104,15 @@ def test_again_updates_with_another_checkpoint_and_leaves_no_stale_samples(
     code, out, _ = run("publish", hrld.name)
     assert code == 0
     assert "nothing had changed" in out
+
+
+def test_a_repository_of_something_else_needs_a_word(run: Run, hrld: RunDirectory, state: Publishing) -> None:
+    state.hub.repos["ada/mine"] = Repo(private=True, files={"README.md": b"mine"})
+    code, _, err = run("publish", hrld.name, "--repo", "ada/mine")
+    assert code == 5
+    assert "--replace" in err
+    assert run("publish", hrld.name, "--repo", "ada/mine", "--replace")[0] == 0
+    assert run("publish", hrld.name, "--repo", "ada/mine", "--checkpoint", "4")[0] == 0, "it is this run's now"
 
 
 def test_half_way_and_again(run: Run, hrld: RunDirectory, state: Publishing) -> None:

@@ -8,6 +8,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.hub.library import HubError
 from fluxgym_tui.hub.publish import (
     PublishCancelledError,
+    RepoTakenError,
     Upload,
     UploadProgress,
     checked_repo_name,
@@ -16,12 +17,13 @@ from fluxgym_tui.hub.publish import (
     write_files,
 )
 from tests.hub.publishing import Publishing, accept_publishing
-from tests.hub.standin import StandIn, Token
+from tests.hub.standin import Repo, StandIn, Token
 
 SECRET = "hf_publishSECRETtoken0123456789"
 LORA = bytes(range(256)) * 4096
 CARD = b"---\ntags: [lora]\n---\n\n# Hrld\n"
 REPO = "ada/hrld"
+OURS = {"hrld.safetensors"}
 
 
 @pytest.fixture
@@ -80,12 +82,12 @@ def test_again_updates_and_sends_only_what_changed(state: Publishing, files: lis
     publish(files, repo_id=REPO)
     assert len(state.uploads) == 2
     changed = Upload(path_in_repo="README.md", data=CARD + b"more\n")
-    second = publish([files[0], changed], repo_id=REPO, stale=["sample/a.png", "sample/never-there.png"])
+    second = publish([files[0], changed], repo_id=REPO, ours=OURS, stale=["sample/a.png", "sample/never-there.png"])
     assert len(state.uploads) == 2
     assert state.commits[1] == (["README.md"], ["sample/a.png"])
     assert second.commit == state.hub.repos[REPO].commit
     assert state.hub.repos[REPO].files["README.md"] == CARD + b"more\n"
-    third = publish([files[0], changed], repo_id=REPO)
+    third = publish([files[0], changed], repo_id=REPO, ours=OURS)
     assert third.commit is None
     assert len(state.commits) == 2
 
@@ -144,6 +146,17 @@ def test_a_public_repository_is_not_filled_by_somebody_who_wants_a_private_one(
     with pytest.raises(FluxgymError, match="everybody can see it"):
         publish(files, repo_id=REPO, private=True)
     assert len(state.commits) == sent
+
+
+def test_other_work_in_a_repository_is_not_overwritten_unasked(state: Publishing, files: list[Upload]) -> None:
+    state.hub.repos[REPO] = Repo(private=True, files={".gitattributes": b"", "README.md": b"mine", "model.bin": b"x"})
+    with pytest.raises(RepoTakenError, match=r"README\.md, model\.bin"):
+        publish(files, repo_id=REPO, ours=OURS)
+    assert state.hub.repos[REPO].files["README.md"] == b"mine"
+    assert state.uploads == []
+    publish(files, repo_id=REPO, ours=OURS, replace=True)
+    assert state.hub.repos[REPO].files["README.md"] == CARD
+    assert state.hub.repos[REPO].files["model.bin"] == b"x"
 
 
 def test_a_repository_becomes_public_only_when_all_is_up(state: Publishing, files: list[Upload]) -> None:

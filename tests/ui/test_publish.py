@@ -28,7 +28,7 @@ from fluxgym_tui.ui.screens.publish_dialogs import (
 from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.picture import Picture
 from tests.hub.publishing import Publishing, accept_publishing
-from tests.hub.standin import StandIn, Token
+from tests.hub.standin import Repo, StandIn, Token
 from tests.runs.publishable import publishable_run
 from tests.ui.waiting import until
 from tests.ui.written_runs import write_run
@@ -216,6 +216,25 @@ async def test_what_everybody_will_see_is_asked_about_first(
         assert not state.hub.repos["ada/hrld-person"].private
 
 
+async def test_a_repository_with_other_work_is_asked_about(
+    workspace: Workspace, state: Publishing, hrld: RunDirectory
+) -> None:
+    state.hub.repos["ada/hrld-person"] = Repo(private=True, files={"README.md": b"mine"})
+    app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot, app)
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), what="the question")
+        assert "exists with other files: README.md" in seen(app)
+        await pilot.press("escape")
+        assert state.hub.repos["ada/hrld-person"].files == {"README.md": b"mine"}
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), what="the question")
+        await pilot.press("tab", "enter")
+        await shown(pilot, app, "published: ")
+    assert state.hub.repos["ada/hrld-person"].files["README.md"] != b"mine"
+
+
 async def test_a_failure_is_told_and_the_next_try_goes_on(
     workspace: Workspace, state: Publishing, hrld: RunDirectory
 ) -> None:
@@ -233,10 +252,16 @@ async def test_a_failure_is_told_and_the_next_try_goes_on(
 
 
 def endless(
-    _: object, *, progress: Callable[[UploadProgress], None], cancelled: Callable[[], bool], private: bool
+    _: object,
+    *,
+    progress: Callable[[UploadProgress], None],
+    cancelled: Callable[[], bool],
+    private: bool,
+    replace: bool,
 ) -> None:
     """In the place of an upload: goes on until it is broken off."""
     assert private
+    assert not replace
     for done in range(100_000):
         progress(UploadProgress(done_bytes=done, total_bytes=100_000, doing="hrld-person.safetensors"))
         if cancelled():

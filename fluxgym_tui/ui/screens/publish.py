@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from fluxgym_tui.base.text import count, human_size, terminal_safe
 from fluxgym_tui.hub.auth import Account, TokenSource
-from fluxgym_tui.hub.publish import PublishCancelledError, why_no_repo_name
+from fluxgym_tui.hub.publish import PublishCancelledError, RepoTakenError, why_no_repo_name
 from fluxgym_tui.runs.checkpoints import RunFiles
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.picked import picked
@@ -360,13 +360,13 @@ class PublishScreen(PublishWork):
             answered,
         )
 
-    def _begin(self) -> None:
+    def _begin(self, *, replace: bool = False) -> None:
         assert self.publication is not None  # the key is dimmed without one
         self.uploading, self.link = True, None
         self._show_state(Content.styled("reading the LoRA file ...", MUTED))
         self.refresh_availability()
         lora = self.publication.checkpoint.path
-        self.upload(self.publication.run, lora, repo_id=self.repo_id, private=self.private)
+        self.upload(self.publication.run, lora, repo_id=self.repo_id, private=self.private, replace=replace)
 
     @on(UploadAdvanced)
     def _advanced(self, message: UploadAdvanced) -> None:
@@ -381,11 +381,30 @@ class PublishScreen(PublishWork):
             same = message.published.commit is None
             self.notify(f"{'Nothing had changed' if same else 'Published'}: {self.link}")
             self._show_state()
+        elif isinstance(message.error, RepoTakenError):
+            self._show_state()
+            self._ask_to_replace(message.error)
         elif message.error is not None:
             words = "broken off" if isinstance(message.error, PublishCancelledError) else "not published"
             self._show_state(Content.styled(f"✗ {words}: {terminal_safe(message.error.message)}", "$error"))
             self.fluxgym.tell_error(message.error)
         self.refresh_availability()
+
+    def _ask_to_replace(self, error: RepoTakenError) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._begin(replace=True)
+
+        self.app.push_screen(
+            ConfirmScreen(
+                "Publish into it?",
+                f"{terminal_safe(error.message)}. Files of the same names are replaced, its card above all; the others "
+                "stay. The repository's history keeps what was there.",
+                do="Publish into it",
+                keep="Not there",
+            ),
+            answered,
+        )
 
     def action_break_off(self) -> None:
         """Stop the upload."""

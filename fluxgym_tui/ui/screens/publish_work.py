@@ -160,7 +160,7 @@ class PublishWork(WorkScreen):
         self.app.call_from_thread(self.ask_account)
 
     @work(thread=True, exclusive=True, group="upload", exit_on_error=False)
-    def upload(self, run: RunDirectory, lora: Path, *, repo_id: str, private: bool) -> None:
+    def upload(self, run: RunDirectory, lora: Path, *, repo_id: str, private: bool, replace: bool) -> None:
         """Read every number of the LoRA, then publish it."""
         worker = get_current_worker()
         began_s = told_s = time.monotonic()
@@ -175,7 +175,13 @@ class PublishWork(WorkScreen):
 
         try:
             publication = prepare_publication(run, repo_id=repo_id, checkpoint=str(lora), workspace=self._root)
-            done = publish_run(publication, private=private, progress=progress, cancelled=lambda: worker.is_cancelled)
+            done = publish_run(
+                publication,
+                private=private,
+                replace=replace,
+                progress=progress,
+                cancelled=lambda: worker.is_cancelled,
+            )
         except FluxgymError as error:
             self.post_message(UploadEnded(None, error))
         else:
