@@ -91,7 +91,8 @@ class CaptionWork(DraftScreen):
         if not worker.is_cancelled:
             self.post_message(CaptionRead(image.file, text, problem))
 
-    @work(thread=True, exclusive=True, group="caption-texts", exit_on_error=False)
+    # Described here, else Textual describes it by the words of its arguments: all pictures.
+    @work(thread=True, exclusive=True, group="caption-texts", description="read captions", exit_on_error=False)
     def read_texts(self, images: Sequence[ScannedImage], *, of: str, prefix: str = "", lacking: str = "") -> None:
         """Read the captions of `images`; a `TextsRead` comes."""
         self.post_message(TextsRead(caption_texts(images), of, prefix, lacking))

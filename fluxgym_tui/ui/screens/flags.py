@@ -139,7 +139,8 @@ class FlagsScreen(DraftScreen):
             self._read_options(ready)
         self._tell()
 
-    @work(thread=True, exclusive=True, group="options", exit_on_error=False)
+    # A worker's description is made of its arguments' words by default: half a second for ten thousand pictures.
+    @work(thread=True, exclusive=True, group="options", description="read options", exit_on_error=False)
     def _read_options(self, ready: "Preflight") -> None:
         worker = get_current_worker()
         rows = flag_rows(ready, known_options(ready, self.fluxgym.workspace))
@@ -373,7 +374,7 @@ class FlagsScreen(DraftScreen):
         if self.draft.ready is not None:
             self._read_files(self.draft.ready)
 
-    @work(thread=True, exclusive=True, group="files", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="files", description="read files", exit_on_error=False)
     def _read_files(self, ready: "Preflight") -> None:
         from fluxgym_tui.ui.screens.run_files import read_run_files
 
