@@ -7,6 +7,7 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace, whole_number
 from fluxgym_tui.cli.workspaces import workspace_of, workspace_option
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.listing import find_run, run_directories
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.all == (args.run is not None):
         raise FluxgymError("name one run, or give --all", hint="`fluxgym-tui runs` lists them.")
     outputs = workspace_of(args).root / "outputs"
-    runs = run_directories(outputs) if args.all else [find_run(outputs, args.run)]
+    ours = (found for found in run_directories(outputs) if not is_adopted(found))
+    runs = list(ours) if args.all else [find_run(outputs, args.run)]
     before = [(found, read_state(found).state) for found in runs]
     asked = [found for found, state in before if not state.ended]
     for found in asked:

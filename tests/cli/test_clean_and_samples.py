@@ -102,3 +102,13 @@ def test_the_samples_of_a_run_with_their_loras(run: Run, run_json: RunJson, tmp_
     assert lines[1].endswith("hrld-000004.safetensors")
     assert "has drawn no samples" in run("samples", "other")[1]
     assert run("samples", "nothing")[0] == 4
+
+
+def test_stopping_all_runs_leaves_other_programs_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, "hrld")
+    monkeypatch.setattr("fluxgym_tui.runs.adopted.training_into", lambda _: 4242)  # as where its trainer lives
+    assert "running" in run("runs")[1]
+    assert run("stop", "--all") == (0, "no run is running\n", "")
+    assert "trained by another program" in run("stop", "hrld")[2]
