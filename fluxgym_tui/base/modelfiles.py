@@ -30,6 +30,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("sd-lora", "LoRA of Stable Diffusion, not FLUX", (r"lora_unet_(input|output|down|up|mid)_?blocks?_",)),
     ("flux-lora", "LoRA of CLIP-L alone, kohya's layout", (r"^lora_te1_text_model_.*\.lora_down\.weight$",)),
     ("lora", "LoRA of another model", (r"\.lora_(down|up|A|B)\.",)),
+    ("flux-controlnet", "FLUX ControlNet", (r"^controlnet_(blocks|single_blocks|x_embedder)\b",)),
     ("chroma", "Chroma checkpoint, BFL's layout", (r"^distilled_guidance_layer\.", r"^double_blocks\.\d+\.")),
     (
         "flux2",
@@ -60,8 +61,8 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 class ModelFile:
     """What a file's header says. `dtypes` counts parameters by element type; `facts` depend on the kind.
 
-    `kind` is `flux-lora`, `flux-lora-diffusers`, `lycoris`, `sd-lora`, `lora`, `chroma`, `flux2`, `flux`,
-    `flux-diffusers`, `sd3`, `sd`, `autoencoder`, `clip`, `t5` or `unknown`.
+    `kind` is `flux-lora`, `flux-lora-diffusers`, `lycoris`, `sd-lora`, `lora`, `flux-controlnet`, `chroma`,
+    `flux2`, `flux`, `flux-diffusers`, `sd3`, `sd`, `autoencoder`, `clip`, `t5` or `unknown`.
     """
 
     kind: str

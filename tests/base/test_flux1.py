@@ -62,6 +62,7 @@ def test_flux1_passes_in_every_plain_precision(tmp_path: Path, dtype: str, prefi
         (FLUX | {"double_stream_modulation_img.lin.weight": (4, 4)}, "FLUX.2", "neither backend"),
         ({"single_transformer_blocks.0.proj_mlp.bias": (4,), "x_embedder.bias": (4,)}, "diffusers' layout", "one file"),
         ({"transformer_blocks.3.attn.add_q_proj.weight": (4, 4)}, "part of a FLUX checkpoint", "one file"),
+        (FLUX | {"controlnet_blocks.0.weight": (4, 4)}, "FLUX ControlNet", "one file"),
         ({"text_model.encoder.layers.0.mlp.fc1.weight": (4, 4)}, "CLIP text encoder", "one file"),
         ({"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 4)}, "T5 text encoder", "one file"),
         ({"weight": (4, 4)}, "a kind not known", "one file"),
