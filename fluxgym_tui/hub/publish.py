@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -204,6 +205,8 @@ def publish(
     source, _ = writer(repo_id)
     library = load()
     library.utils.disable_progress_bars()  # ours is told by `progress`
+    # What the Hub would like in a card beyond what it needs: stderr is no place for it.
+    warnings.filterwarnings("ignore", message="Warnings while validating metadata", category=UserWarning)
     api = library.HfApi(token=source.token.reveal())
     what = f"publish {repo_id}"
     with _publishing(what), _opened(files, tell := _Teller(files, progress, cancelled)) as operations:

@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass, field
 
+import yaml
+
 from tests.hub.standin import Exchange, Repo, StandIn
 
 
@@ -24,6 +26,7 @@ class Publishing:
     commits: list[tuple[list[str], list[str]]] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
     fail_commits: int = 0
+    warnings: list[dict[str, str]] = field(default_factory=list)  # about the card
     part_bytes: int | None = None  # larger files go up in parts of so many bytes, as very large ones do on the Hub
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
@@ -73,7 +76,10 @@ def accept_publishing(hub: StandIn) -> Publishing:
 
     @hub.on("POST", "/api/validate-yaml")
     def validate(exchange: Exchange, _: re.Match[str]) -> None:
-        exchange.reply(200, {"errors": [], "warnings": []})
+        errors = card_errors(str(exchange.json()["content"]))
+        exchange.reply(
+            400 if errors else 200, {"errors": [{"message": text} for text in errors], "warnings": state.warnings}
+        )
 
     @hub.on("POST", rf"/api/models/{name}/preupload/main")
     def preupload(exchange: Exchange, match: re.Match[str]) -> None:
@@ -155,6 +161,31 @@ def accept_publishing(hub: StandIn) -> Publishing:
         exchange.reply(200, {"commitUrl": f"{hub.url}/{match[1]}/commit/{repo.commit}", "commitOid": repo.commit})
 
     return state
+
+
+def card_errors(content: str) -> list[str]:
+    """What the Hub would refuse a card for, as far as its documentation of the metadata says."""
+    match = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
+    head = yaml.safe_load(match[1]) if match else None
+    if not isinstance(head, dict):
+        return ["there is no metadata"]
+    texts = ("license", "license_name", "license_link", "pipeline_tag", "library_name", "instance_prompt")
+    errors = [f"{key} must be a text" for key in texts if key in head and not isinstance(head[key], str)]
+    if head.get("license") == "other" and not head.get("license_name"):
+        errors.append("license: other needs license_name")
+    if "license" in head and head["license"] not in _LICENSES:
+        errors.append(f"license: {head['license']} is none that is known")
+    if not all(isinstance(tag, str) for tag in head.get("tags", [])):
+        errors.append("tags must be texts")
+    if "base_model" in head and not re.fullmatch(r"([\w.-]+/)?[\w.-]+", str(head["base_model"])):
+        errors.append("base_model must be a model's name")
+    widgets = [(entry.get("text"), entry.get("output", {}).get("url")) for entry in head.get("widget", [])]
+    if not all(isinstance(text, str) and isinstance(url, str) for text, url in widgets):
+        errors.append("each widget needs text and output.url")
+    return errors
+
+
+_LICENSES = {"apache-2.0", "mit", "openrail", "creativeml-openrail-m", "cc-by-nc-4.0", "other", "unknown"}
 
 
 def _upload_action(state: Publishing, oid: str, size: int) -> dict[str, object]:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from fluxgym_tui.config.models import load_models
 from fluxgym_tui.hub.card import TAGS, CardBase, CardFacts, CardSample, card_text, code
+from tests.hub.publishing import accept_publishing
+from tests.hub.standin import StandIn
 
 DEV = CardBase(
     title="FLUX.1-dev",
@@ -61,6 +63,17 @@ def test_a_card_says_all_that_people_expect() -> None:
     assert 'load_lora_weights("ada/hrld-person", weight_name="hrld-person-000004.safetensors")' in body
     assert "`ComfyUI/models/loras/`" in body
     assert "[flux-1-dev-non-commercial-license](https://huggingface.co/black-forest-labs" in body
+
+
+def test_the_librarys_own_validation_takes_it(hub: StandIn) -> None:
+    """`ModelCard.validate` asks the Hub; here its stand-in answers."""
+    accept_publishing(hub)
+    for card in (facts(), facts(trigger="no", title="1e3"), facts(base=CardBase(title="mine"), samples=())):
+        ModelCard(card_text(card)).validate()
+    assert len(hub.paths(method="POST")) == 3
+    broken = card_text(facts()).replace("license_name:", "license_nme:")
+    with pytest.raises(ValueError, match="license_name"):
+        ModelCard(broken).validate()
 
 
 def test_what_is_not_known_is_left_out() -> None:

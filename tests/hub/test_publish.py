@@ -67,6 +67,7 @@ def test_a_repository_is_made_private_and_holds_exactly_the_files(state: Publish
 def test_the_token_is_in_the_header_alone(
     state: Publishing, files: list[Upload], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    state.warnings = [{"message": "the base model has no page"}]
     publish(files, repo_id=REPO)
     assert state.hub.leaks(SECRET) == []
     asked = [request for request in state.hub.requests if request.server == "hub"]
