@@ -88,7 +88,7 @@ def describe(header: Header) -> ModelFile:
     for tensor in tensors.values():
         dtypes[tensor.dtype] += math.prod(tensor.shape)
     facts: dict[str, Any] = {}
-    if kind.endswith("lora"):
+    if kind.endswith(("lora", "lora-diffusers")):
         facts = _lora_facts(tensors, header.metadata)
     elif kind in ("flux", "chroma"):
         facts = _flux_facts(tensors)
@@ -124,7 +124,7 @@ def _lora_facts(tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]) 
     ranks: Counter[int] = Counter()
     modules: Counter[str] = Counter()
     for name, tensor in tensors.items():
-        if name.endswith(".lora_down.weight") and tensor.shape:
+        if name.endswith((".lora_down.weight", ".lora_A.weight")) and tensor.shape:
             ranks[tensor.shape[0]] += 1
             modules[_part(name)] += 1
     facts: dict[str, Any] = {
@@ -146,12 +146,12 @@ def _lora_facts(tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]) 
 
 def _part(name: str) -> str:
     """The part of the model that a LoRA module belongs to."""
-    if name.startswith(("lora_te1_", "lora_te_")):
+    if name.startswith(("lora_te1_", "lora_te_", "text_encoder.")):
         return "clip_l"
     if name.startswith(("lora_te2_", "lora_te3_")):
         return "t5xxl"
-    for part in ("double_blocks", "single_blocks"):
-        if name.startswith(f"lora_unet_{part}_"):
+    for part, theirs in (("double_blocks", "transformer_blocks"), ("single_blocks", "single_transformer_blocks")):
+        if name.startswith((f"lora_unet_{part}_", f"transformer.{theirs}.")):
             return part
     return "other"
 

@@ -41,6 +41,19 @@ def test_a_lora_tells_ranks_modules_and_what_it_was_trained_on() -> None:
     }
 
 
+def test_a_lora_of_diffusers_tells_the_same() -> None:
+    shapes: dict[str, tuple[int, ...]] = {
+        "transformer.transformer_blocks.0.attn.to_q.lora_A.weight": (4, 64),
+        "transformer.transformer_blocks.0.attn.to_q.lora_B.weight": (64, 4),
+        "transformer.single_transformer_blocks.0.proj_out.lora_A.weight": (4, 64),
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": (4, 32),
+    }
+    model = describe(_header(shapes, {"ss_steps": "12"}))
+    assert model.kind == "flux-lora-diffusers"
+    modules = {"clip_l": 1, "double_blocks": 1, "single_blocks": 1}
+    assert model.facts == {"network_dim": [4], "modules": modules, "steps": 12}
+
+
 @pytest.mark.parametrize("frequency", ["[]", "{", '{"photos": 3}', '{"photos": {"cat": "many"}}'])
 def test_a_tag_frequency_of_another_form_is_no_fact(frequency: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {"lora_unet_single_blocks_0_linear1.lora_down.weight": (4, 64)}
