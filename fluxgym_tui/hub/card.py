@@ -142,8 +142,8 @@ def _widget(sample: CardSample) -> dict[str, Any]:
 
 def intro(*, pictures: int | None, base: str) -> str:
     """The sentence that says what it is; `base` is Markdown."""
-    trained = f"trained on {count(pictures, 'picture')}, " if pictures else ""
-    return f"A FLUX LoRA {trained}base model {base}."
+    trained = f" trained on {count(pictures, 'picture')}" if pictures else ""
+    return f"A FLUX LoRA{trained}, base model {base}."
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:

@@ -84,6 +84,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "<Gallery" not in text
     assert "without a trigger" in text
     assert "my own is not on the hub" in text
+    assert "A FLUX LoRA, base model my own." in text
     assert "None" not in text.replace("None: it was", "")
 
 
