@@ -32,7 +32,9 @@ HEADING_STATE_CELLS = 13
 def row_heading(width: int) -> Content:
     """The heading of the list."""
     name = name_cells(width)
-    return Content(f"    {'picture':<{name}} {'caption':<{HEADING_STATE_CELLS}} {'size':>11} {'bucket':>9} {'lost':>6}")
+    return Content(
+        f"    {'picture':<{name}} {'caption':<{HEADING_STATE_CELLS}} {'size':>12}  {'bucket':>9} {'lost':>6}"
+    )
 
 
 def name_cells(width: int) -> int:
@@ -60,7 +62,8 @@ def row_line(row: PictureRow, width: int, *, marked: bool) -> Content:
         "● " if marked else "  ",
         name.stylize("bold"),
         (f" {glyph} {word:<{HEADING_STATE_CELLS - 2}}", colour),
-        f" {size:>11} {bucket:>9} ",
+        (" !" if row.to_mend and glyph != "!" else "  ", "$warning"),
+        f"{size:>11}{'↻' if row.image.orientation != 1 else ' '} {bucket:>9} ",
         (f"{lost:>6}", lost_look),
         (f"  {terminal_safe(row.image.caption or '')}", MUTED),
     ).truncate(width, ellipsis=True)

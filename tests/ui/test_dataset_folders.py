@@ -10,6 +10,7 @@ from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.dataset.tokens import count_tokens
 from fluxgym_tui.ui.app import FluxgymApp
+from fluxgym_tui.ui.picture_words import row_line
 from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
 from fluxgym_tui.ui.screens.dataset import DatasetScreen
 from tests.ui.test_dataset import shown
@@ -131,3 +132,36 @@ async def test_a_folder_that_is_as_it_was_is_not_drawn_anew(workspace: Workspace
         assert screen.current is not None
         assert screen.current.name == "p2.png"
         assert {Path(file).name for file in screen.marked} == {"p1.png"}
+
+
+async def test_what_is_typed_for_a_picture_that_vanished_is_told_not_lost(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxgym_tui.ui.screens.caption_editing.WRITE_AFTER_S", 60.0)  # not while this types
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test() as pilot:
+        screen = await shown(pilot, app)
+        await until(pilot, lambda: screen._text == "a tree", what="the caption")
+        await pilot.press("enter", *" here")
+        (photos / "p0.png").unlink()
+        (photos / "p0.txt").unlink()
+        screen.action_look()
+        await until(pilot, lambda: len(screen.rows) == 2, what="the list without it")
+        await until(pilot, lambda: any("a tree here" in one.message for one in app.told), what="a word about it")
+        assert not (photos / "p0.txt").exists()
+
+
+async def test_the_list_marks_what_is_turned_and_what_is_to_be_mended(workspace: Workspace, photos: Path) -> None:
+    turned = Image.new("RGB", (96, 128), (1, 2, 3))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(photos / "p3.jpg", exif=exif)
+    (photos / "p4.png").write_bytes((photos / "p1.png").read_bytes())
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await shown(pilot, app)
+        lines = {row.name: row_line(row, 100, marked=False).plain for row in screen.rows}
+        assert "128x96↻" in lines["p3.jpg"]
+        assert "↻" not in lines["p2.png"]
+        assert " !" in lines["p4.png"].partition("128x96")[0]
+        assert "!" not in lines["p2.png"]

@@ -115,7 +115,10 @@ class CaptionEditing(CaptionWork):
             return
         file, text = self._loaded[0], self._text.rstrip()
         row = self._row_loaded()
-        if row is not None and row.image is not None:
+        if row is None or row.image is None:
+            self._loaded = None
+            self.notify(f"{Path(file).name} is gone; its caption was not written: {text}", severity="warning")
+        else:
             self._loaded = (file, text)
             self.write_captions({caption_file(row.image): text}, what=f"the caption of {row.name}", merge=True)
 

@@ -43,8 +43,9 @@ class DatasetScreen(AutoCaptions):
     CSS_PATH = "dataset.tcss"
     HELP_TITLE = "Dataset"
     HELP_TEXT = (
-        "The pictures of the folder, upright as they will be trained. The preview shows what a crop keeps; the dark\n"
-        "part is lost. A caption is a .txt file beside its picture; one without is trained with the trigger."
+        "The pictures, upright as they will be trained. The preview shows what a crop keeps; the dark part is lost.\n"
+        "A caption is a .txt file beside its picture; one without is trained with the trigger. In the list ! marks\n"
+        "what is to be mended, and a turning arrow a picture that its EXIF orientation turns."
     )
     ACTIONS = DATASET_ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
