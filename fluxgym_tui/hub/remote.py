@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fluxgym_tui.hub.auth import token_source
-from fluxgym_tui.hub.library import is_offline, load, not_the_hub, offline, told
+from fluxgym_tui.hub.library import SITE, is_offline, load, not_the_hub, offline, told
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -99,8 +99,10 @@ def _http_pieces(remote: RemoteFile, offset: int) -> Iterator[bytes]:
     library = load()
     # Compressed on the way, offsets would mean something else.
     headers = {"Accept-Encoding": "identity"}
-    if _origin(remote.location) == _origin(library.constants.ENDPOINT):
-        headers |= _headers()  # the token goes to the Hub alone, never to the server with the bytes
+    if _origin(remote.location) in (_origin(library.constants.ENDPOINT), SITE):
+        headers |= (
+            _headers()
+        )  # the token goes to the Hub alone (a mirror may send us there), never to who has the bytes
     if offset:
         headers["Range"] = f"bytes={offset}-"
     timeout = library.constants.HF_HUB_DOWNLOAD_TIMEOUT

@@ -28,6 +28,7 @@ SECRET = "hf_secretsecretsecretsecret"
 def repo(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.repos[REPO] = standin.Repo(files={FILE: DATA, "second.safetensors": DATA[:1000], "small.json": b"{}"})
     monkeypatch.setattr(download_module, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(download_module, "_LONGEST_WAIT_S", 0.02)
     monkeypatch.setattr(download_module, "_SPARE_BYTES", 0)
     monkeypatch.setattr(download_module, "_TELL_S", 0.0)
 
