@@ -31,9 +31,11 @@ def measured(path: Path, *arguments: str) -> dict[str, Any]:
     ("stored", "precision", "more", "copies", "spare_mb"),
     [
         ("bf16", "bf16", (), 1.0, 60),  # the file's own pages
-        ("fp8", "bf16", (), 1.0, 110),  # they too; a matrix is cast for its product
         ("bf16", "bf16", ("--fp8_base",), 0.5, 140),  # half of the file; tensors go through a buffer
-        ("bf16", "fp32", (), 2.0, 110),  # each number takes twice as much
+        # the file's pages, and a matrix that is cast for its product
+        pytest.param("fp8", "bf16", (), 1.0, 110, marks=pytest.mark.faults),
+        # each number takes twice as much
+        pytest.param("bf16", "fp32", (), 2.0, 110, marks=pytest.mark.faults),
     ],
 )
 def test_weights_are_there_once(
