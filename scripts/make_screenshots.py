@@ -53,6 +53,33 @@ async def take(workspace: Workspace) -> None:
                     await pilot.pause(_SETTLED_S)
                     _save(pilot, "samples-beside-base")
     await _downloading(workspace)
+    await _captioning(workspace)
+
+
+async def _captioning(workspace: Workspace) -> None:
+    """The question what makes captions, and the list while they are made: by a program that only takes its time."""
+    photos = workspace.root / "photos"
+    for caption in photos.glob("*.txt"):
+        caption.unlink()
+    for size in SIZES:
+        app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos, trigger="hrld person")
+        app.captioning.wish.maker, app.captioning.wish.command = (
+            "command",
+            "sh -c 'sleep 1; echo what is seen' {picture}",
+        )
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause(_SETTLED_S)
+            await pilot.press("a")
+            await pilot.pause(_SETTLED_S)
+            _save(pilot, f"captioning-{size[0]}x{size[1]}")
+            await pilot.click("#start")
+            await pilot.pause(_SETTLED_S / 2)
+            _save(pilot, f"captioning-goes-on-{size[0]}x{size[1]}")
+            app.captioning.cancel()
+            while app.captioning.running:
+                await pilot.pause(0.1)
+        for caption in photos.glob("*.txt"):
+            caption.unlink()
 
 
 async def _log_in(pilot: Pilot[None]) -> None:

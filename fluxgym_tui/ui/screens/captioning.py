@@ -89,7 +89,7 @@ class AutoCaptionScreen(Dialog[CaptionAnswer]):
         makers = [(words, name) for name, words in _MAKERS.items()]
         makers += [(f"endpoint {terminal_safe(name)}", f"@{name}") for name in self._endpoints]
         known = {value for _, value in makers}
-        with Vertical(classes="dialog wide"):
+        with Vertical(classes="dialog wide short"):
             yield Static(f"Caption by a model: {terminal_safe(self._of)}", classes="dialog-title", markup=False)
             with Horizontal(classes="row"):
                 yield Label("made by")
