@@ -224,13 +224,12 @@ async def test_a_repository_with_other_work_is_asked_about(
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot, app)
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), what="the question")
-        assert "exists with other files: README.md" in seen(app)
+        await shown(pilot, app, "exists with other files: README.md")
         await pilot.press("escape")
         assert state.hub.repos["ada/hrld-person"].files == {"README.md": b"mine"}
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), what="the question")
-        await pilot.press("tab", "enter")
+        await shown(pilot, app, "Publish into it?")
+        app.screen.query_one("#do", Button).press()
         await shown(pilot, app, "published: ")
     assert state.hub.repos["ada/hrld-person"].files["README.md"] != b"mine"
 
