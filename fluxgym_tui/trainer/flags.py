@@ -67,6 +67,11 @@ def notes() -> dict[str, str]:
     return {flag.name: flag.note for flag in FLAGS.values()}
 
 
+def choices() -> dict[str, tuple[str, ...]]:
+    """The flags that take one of a few words, each with them."""
+    return {flag.name: flag.choices for flag in FLAGS.values() if flag.choices is not None}
+
+
 def refusals() -> dict[str, str]:
     """The flags of sd-scripts that are not taken, each with the reason."""
     return {flag.name: flag.note for flag in FLAGS.values() if flag.status in (Status.REFUSED, Status.MEANINGLESS)}

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from fluxgym_tui.backends.base import argument_text
-from fluxgym_tui.backends.builtin import flag_notes, refused_flags
+from fluxgym_tui.backends.builtin import flag_choices, flag_notes, refused_flags
 from fluxgym_tui.backends.kohya.checkout import find_checkout
 from fluxgym_tui.backends.kohya.options import ParserOption, options_of
 from fluxgym_tui.backends.kohya.source_options import source_options
@@ -119,6 +119,7 @@ def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[Fl
     builtin = ready.backend.name == "builtin"
     refused = refused_flags() if builtin else {}
     notes = flag_notes() if builtin else {}
+    few = {**CHOICES, **(flag_choices() if builtin else {})}
     names = FLAG_KINDS if builtin or not options else options
     rows = []
     for name in dict.fromkeys([*names, *ready.flags]):
@@ -129,7 +130,7 @@ def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[Fl
                 name,
                 group_of(name),
                 FLAG_KINDS.get(name, "text" if option is None else option.kind),
-                CHOICES.get(name, ()) if option is None or option.choices is None else option.choices,
+                few.get(name, ()) if builtin or option is None or option.choices is None else option.choices,
                 ready.flags.get(name),
                 defaults.get(name),
                 _locked(name, refused),

@@ -69,6 +69,21 @@ async def test_one_of_a_few_is_chosen_from_a_list(workspace: Workspace, photos: 
             assert app.draft.spec.flags.get("weighting_scheme") == value, key
 
 
+async def test_the_optimiser_is_chosen_among_those_that_the_trainer_has(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="flags", open_path=photos)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot, app)
+        await find(pilot, screen, "optimizer_type")
+        await pilot.press("enter")
+        assert isinstance(app.screen, ChooseOne)
+        options = app.screen.query_one(OptionList)
+        assert options.highlighted is not None
+        assert options.get_option_at_index(options.highlighted).prompt == "AdamW", "adamw, as the recipe says it"
+        await pilot.press("down", "enter")
+        assert app.draft.spec is not None
+        assert app.draft.spec.training.optimizer_type == "Adafactor"
+
+
 async def test_a_path_is_completed(workspace: Workspace, photos: Path) -> None:
     (photos.parent / "weights.safetensors").touch()
     app = FluxgymApp(workspace=workspace, screen="flags", open_path=photos)

@@ -87,6 +87,11 @@ def flag_notes() -> dict[str, str]:
     return flags.notes()
 
 
+def flag_choices() -> dict[str, tuple[str, ...]]:
+    """Options of which the built-in trainer takes one of a few words, each with them."""
+    return flags.choices()
+
+
 def refused_flags() -> dict[str, str]:
     """Options of sd-scripts that the built-in trainer does not take, each with the reason."""
     return flags.refusals()

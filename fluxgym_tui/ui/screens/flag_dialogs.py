@@ -79,7 +79,8 @@ class ChooseOne(Dialog[str]):
 
     def on_mount(self) -> None:
         listed = self.query_one(OptionList)
-        listed.highlighted = self._choices.index(self._value) if self._value in self._choices else 0
+        words = [choice.lower() for choice in self._choices]
+        listed.highlighted = words.index(self._value.lower()) if self._value.lower() in words else 0
         listed.focus()
 
     @on(OptionList.OptionSelected)
