@@ -17,7 +17,10 @@ _OTHER_HINTS = {
     "flux2": "FLUX.2 is another architecture, which neither backend trains. " + _ONE_FILE,
     "flux-lora": "A LoRA goes to --network_weights, to be trained on. " + _ONE_FILE,
 }
-_PIPELINE_PARTS = ("text_encoders.", "cond_stage_model.", "conditioner.", "vae.", "first_stage_model.")
+_PIPELINE_PARTS = (
+    *("text_encoders.", "text_encoder.", "cond_stage_model.", "conditioner.", "clip_l.", "t5xxl."),
+    *("vae.", "first_stage_model."),
+)
 
 _COMPANIONS = {
     "clip_l": ("clip", "CLIP-L text encoder (clip_l.safetensors)"),
@@ -65,7 +68,7 @@ def check_flux1(path: Path) -> ModelFile:
         )
     if inside := [name for name in header.tensors if name.startswith(_PIPELINE_PARTS)]:
         raise FluxgymError(
-            f"{path}: this checkpoint has its text encoders or autoencoder inside ({inside[0]}).",
+            f"{path}: a full checkpoint, with text encoders (CLIP, T5) or autoencoder inside ({inside[0]}).",
             hint="Give the transformer's own file, and the encoders' and autoencoder's beside it.",
         )
     _refuse_edited_inputs(path, header)
