@@ -4,9 +4,11 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Button, Input, Static
 
 from fluxgym_tui.config.workspace import Workspace
@@ -66,6 +68,11 @@ def seen(app: FluxgymApp) -> str:
 
 async def shown(pilot: Pilot[None], app: FluxgymApp, words: str) -> None:
     await until(pilot, lambda: words in seen(app), what=f"{words!r} on the screen")
+
+
+async def opened(pilot: Pilot[None], app: FluxgymApp, window: type[Screen[Any]]) -> None:
+    """Wait until `window` stands in front with the focus in it."""
+    await until(pilot, lambda: isinstance(app.screen, window) and app.focused is not None, what=window.__name__)
 
 
 def publication(app: FluxgymApp) -> Publication:
@@ -134,7 +141,7 @@ async def test_a_run_without_a_lora_says_so_and_another_can_be_chosen(
     async with app.run_test(size=(100, 30)) as pilot:
         await shown(pilot, app, "bare has no LoRA file yet.")
         await pilot.press("r")
-        await until(pilot, lambda: isinstance(app.screen, ChooseRunScreen), what="the runs")
+        await opened(pilot, app, ChooseRunScreen)
         rows = app.screen.query_one(LineList)
         await until(pilot, lambda: rows.count == 2, what="both runs")
         names = [rows.render_line(y).text for y in range(1, 3)]
@@ -163,7 +170,7 @@ async def test_the_picked_file_is_taken_and_another_can_be_chosen(
         await shown(pilot, app, "320 steps (epoch 4), picked in Samples")
         assert "e000004_00" in seen(app)
         await pilot.press("c")
-        await until(pilot, lambda: isinstance(app.screen, ChooseCheckpointScreen), what="the LoRA files")
+        await opened(pilot, app, ChooseCheckpointScreen)
         await pilot.press("down", "enter")
         await shown(pilot, app, "640 steps (epoch 8)")
         assert "e000004_00" not in seen(app)
@@ -207,11 +214,13 @@ async def test_what_everybody_will_see_is_asked_about_first(
         await pilot.press("t")
         assert "everybody (public)" in seen(app)
         await pilot.press("p")
-        assert isinstance(app.screen, ConfirmScreen)
+        await opened(pilot, app, ConfirmScreen)
         await pilot.press("enter")
         assert isinstance(app.screen, PublishScreen)
         assert state.commits == []
-        await pilot.press("p", "tab", "enter")
+        await pilot.press("p")
+        await opened(pilot, app, ConfirmScreen)
+        await pilot.press("tab", "enter")
         await shown(pilot, app, "published: ")
         assert not state.hub.repos["ada/hrld-person"].private
 
@@ -318,7 +327,7 @@ async def test_a_token_is_taken_checked_and_never_seen(
         await pilot.press("p")
         assert app.told[-1].message == "publish: nobody is logged in"
         await pilot.press("l")
-        await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
+        await opened(pilot, app, LoginScreen)
         field = app.screen.query_one("#token", Input)
         field.insert_text_at_cursor("hf_wrong")
         await pilot.press("enter")
@@ -352,7 +361,7 @@ async def test_fluxgyms_old_token_is_offered_once_and_used_only_when_wanted(
     async with app.run_test(size=(120, 40)) as pilot:
         await shown(pilot, app, "nobody is logged in")
         await pilot.press("l")
-        await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
+        await opened(pilot, app, LoginScreen)
         await shown(pilot, app, "fluxgym left its token")
         assert SECRET not in seen(app)
         assert hub.requests == []
@@ -362,7 +371,7 @@ async def test_fluxgyms_old_token_is_offered_once_and_used_only_when_wanted(
         await pilot.press("L")
         await shown(pilot, app, "nobody is logged in")
         await pilot.press("l")
-        await until(pilot, lambda: isinstance(app.screen, LoginScreen), what="the window")
+        await opened(pilot, app, LoginScreen)
         assert not app.screen.query("#old")
     assert hub.leaks(SECRET) == []
 
@@ -373,12 +382,13 @@ async def test_a_dry_run_writes_what_goes_up(workspace: Workspace, state: Publis
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot, app)
         await pilot.press("d")
-        assert isinstance(app.screen, DryRunScreen)
+        await opened(pilot, app, DryRunScreen)
         await pilot.press("enter")
         await until(pilot, lambda: app.told and "nothing was uploaded" in app.told[-1].message, what="the files")
         await pilot.press("p")
         await shown(pilot, app, "published: ")
         await pilot.press("d")
+        await opened(pilot, app, DryRunScreen)
         app.screen.query_one("#write", Button).press()
         await until(pilot, lambda: "is not empty" in app.told[-1].message, what="a word about the full folder")
     written = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
