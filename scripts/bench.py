@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
 
 import app
+import keys
 from rows import Row
 from runs import measure_journal, measure_supervisor
 from scan import measure_memory, measure_scan

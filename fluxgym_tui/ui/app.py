@@ -1,5 +1,7 @@
 """The app: screens by number, palette, help, jump mode, the Events list and the question before quitting."""
 
+import gc
+import inspect
 import os
 import time
 from collections import deque
@@ -19,6 +21,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input, TextArea
+from textual.worker import get_current_worker
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
@@ -128,9 +131,19 @@ class FluxgymApp(App[None]):
 
     @work(thread=True, group="import", exit_on_error=False)
     def _import_screens(self) -> None:
-        """Import the other screens while nobody waits: the first press of their digits finds them here."""
+        """Import the other screens while nobody waits: their digits find them ready."""
         for entry in SCREENS:
-            entry.load()
+            if get_current_worker().is_cancelled:
+                return
+            self.call_from_thread(self._read_style, entry.load())
+        gc.freeze()  # modules and classes stay: looking through all of them for garbage stops a key for 80 ms
+
+    def _read_style(self, screen: type[WorkScreen]) -> None:
+        """Take in a screen's style sheet before it is shown: after that, all of them would be read again."""
+        path = Path(inspect.getfile(screen)).with_name(str(screen.CSS_PATH))
+        if not self.stylesheet.has_source(str(path), ""):
+            self.stylesheet.read(path)
+            self.stylesheet.rules  # noqa: B018 - parses what is new, now and not at the next key
 
     def _tell_unknown_settings(self) -> None:
         if self._settings.theme not in (None, self.theme):

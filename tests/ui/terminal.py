@@ -22,8 +22,8 @@ class Terminal:
     """Runs `argv` on a new terminal of `columns` by `rows`."""
 
     def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], columns: int = 100, rows: int = 30) -> None:
-        self._pid, self._master = pty.fork()
-        if self._pid == 0:
+        self.pid, self._master = pty.fork()
+        if self.pid == 0:
             os.execve(argv[0], list(argv), {**os.environ, "TERM": "screen-256color", **env})
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.raw = b""
@@ -56,9 +56,9 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             self._read()
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                self._pid = 0
+                self.pid = 0
                 self.close()
                 return os.waitstatus_to_exitcode(status)
         pytest.fail("the program did not end")
@@ -71,17 +71,17 @@ class Terminal:
 
     def close(self, *, kill: bool = False) -> None:
         """Break the connection: the program gets SIGHUP, as from a terminal that is gone; with `kill`, SIGKILL."""
-        if kill and self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+        if kill and self.pid:
+            os.kill(self.pid, signal.SIGKILL)
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
-        if self._pid:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGHUP)
+                os.kill(self.pid, signal.SIGHUP)
                 deadline = time.monotonic() + 10
-                while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                     if time.monotonic() > deadline:
-                        os.kill(self._pid, signal.SIGKILL)
+                        os.kill(self.pid, signal.SIGKILL)
                     time.sleep(0.01)
-            self._pid = 0
+            self.pid = 0

@@ -89,6 +89,7 @@ async def test_a_finished_run_wants_to_know_how_many_epochs_more(workspace: Work
 async def test_what_left_nothing_to_go_on_from_says_so(workspace: Workspace) -> None:
     run = write_run(workspace.outputs, "hrld", steps=12, outcome="stopped")
     plan_length(run, epochs=4, steps=40, backend="kohya")
+    run.exit_file(1).write_text("0", encoding="ascii")  # its trainer was started
     app = FluxgymApp(workspace=workspace, screen="runs")
     async with app.run_test(size=(80, 24)) as pilot:
         await asked(app, pilot)

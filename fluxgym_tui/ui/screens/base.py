@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
@@ -30,6 +31,15 @@ class WorkScreen(Screen[None]):
         super().__init__()
         # Textual reads all style sheets again for a screen that seems to know older ones; ours has just been made.
         self._css_update_count = self.app._css_update_count
+        # The class of its size from the start: a class that comes later has every widget styled again.
+        for breakpoints, cells in zip(
+            (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), self.app.size, strict=True
+        ):
+            self.set_class(True, max(pair for pair in breakpoints if pair[0] <= cells)[1], update=False)
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Textual would style every widget again; a theme that changed meanwhile is seen to by `switch_mode`."""
+        event.refresh_styles = False
 
     @property
     def fluxgym(self) -> "FluxgymApp":

@@ -79,7 +79,12 @@ class ParametersScreen(DraftScreen):
         self.show_draft()
 
     def _rows(self, *, first: bool) -> list[FieldRow]:
-        return [FieldRow(item, choices=self.draft.choices.get(item.key, ())) for item in FIELDS if item.first is first]
+        draft = self.draft
+        return [
+            FieldRow(item, choices=draft.choices.get(item.key, ()), value=draft.values.get(item.key, ""))
+            for item in FIELDS
+            if item.first is first
+        ]
 
     def show_draft(self) -> None:
         """Show what stands in the draft."""
