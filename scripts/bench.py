@@ -66,7 +66,7 @@ def main() -> int:
     rows: list[Row] = []
     for measure in (
         *(measure_start, measure_scan, measure_memory, measure_supervisor, measure_journal),
-        *(*app.MEASURES, measure_widths),
+        *(*app.MEASURES, *keys.MEASURES, measure_widths),
     ):
         print(f"{measure.__name__} ...", file=sys.stderr)
         rows += measure()
