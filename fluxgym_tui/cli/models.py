@@ -8,7 +8,7 @@ from fluxgym_tui.base.text import human_size
 from fluxgym_tui.cli.output import Column, Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.workspaces import workspace_of
-from fluxgym_tui.config.models import load_models
+from fluxgym_tui.config.models import ModelEntry, load_models
 from fluxgym_tui.hub.find import ModelState, model_state
 
 
@@ -33,8 +33,14 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.json:
         out.json({"models": [_json(state) for state in states]})
         return ExitCode.OK
-    columns: list[str | Column] = ["model", "what", Column("size", "right"), "licence", "login", "here"]
+    columns: list[str | Column] = ["model", Column("size", "right"), "licence", "login", "here"]
     out.table(columns, [_row(state) for state in states])
+    if places := [(state.entry.key, state.found["transformer"]) for state in states if "transformer" in state.found]:
+        out.line()
+        width = max(len(key) for key, _ in places)
+        for key, file in places:
+            whose = "" if file.owner == "workspace" else f"  ({file.owner})"
+            out.line(f"{key.ljust(width)}  {file.path}{whose}")
     if notes := [state.entry for state in states if state.entry.note is not None]:
         out.line()
         out.lines(f"{entry.key}: {entry.note}" for entry in notes)
@@ -51,12 +57,17 @@ def _row(state: ModelState) -> tuple[object, ...]:
     size = entry.sources["transformer"].size_gb
     return (
         entry.key,
-        entry.title,
         None if size is None else f"{size:g} GB",
-        entry.license_name or entry.license,
+        _licence(entry),
         "needed" if entry.gated else None,
         here_words(state),
     )
+
+
+def _licence(entry: ModelEntry) -> str | None:
+    """The licence in a word or two, so that the table fits a narrow terminal."""
+    name = entry.license_name or entry.license
+    return "non-commercial" if name is not None and "non-commercial" in name else name
 
 
 def here_words(state: ModelState) -> str:

@@ -57,8 +57,11 @@ def everything_written(folder: Path) -> bytes:
 def test_models_say_what_is_here_half_here_and_missing(run: Run, run_json: RunJson, tmp_path: Path) -> None:
     code, out, _ = run("models")
     assert code == ExitCode.OK
-    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    table, places = out.split("\n\n")[:2]
+    rows = {line.split()[0]: line for line in table.splitlines()}
     assert rows["small"].endswith("lacks clip_l, t5xxl, ae")
+    assert max(map(len, rows.values())) <= 80
+    assert f"small      {tmp_path}/models/unet/me/small/small.safetensors" in places
     assert rows["flux-dev"].rstrip().endswith("no")
     assert rows["tiny-flux"].rstrip().endswith("yes")
     assert "flux-schnell: not recommended" in out
