@@ -166,7 +166,7 @@ def preflight(
     ]
     if hand is not None and places is not None:
         generated = run_files(own, spec=resolved, plan=plan, backend=backend, staged=places.staged)
-        findings += hand_findings(hand, places=places, generated=generated)
+        findings = [*hand_findings(hand, places=places, generated=generated), *findings]
     if backend.name == "kohya":
         findings += _last_sample_findings(trained, plan)
     findings += recipe_findings(resolved, backend=backend.name)

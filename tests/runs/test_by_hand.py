@@ -61,6 +61,7 @@ def test_an_edited_dataset_toml_is_what_is_planned(gym: Workspace, spec_file: Pa
         "Screen Flags, c, shows it; x there goes back to the parameters, as removing the file does."
     ]
     assert not ready.errors
+    assert ready.findings[0].code == "edited_by_hand", "it is told before what is said of single pictures"
     assert main(["plan", str(spec_file), "--workspace", str(gym.root)]) == ExitCode.OK
 
 
