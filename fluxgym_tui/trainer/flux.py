@@ -176,11 +176,14 @@ def load_flux(
     width is split among the position axes is in no tensor: it is `axes_dim`, else `{"axes_dim": [...]}` in
     `<file's stem>.json` beside the file, else FLUX.1's.
     The matrices of the blocks stay in fp8 where the file has them so, and with `fp8_base` (as float8_e4m3fn) in any
-    case; each is cast when it is used. All the rest is in `dtype`. On the CPU, what is in the file as it is wanted is
-    mapped, not copied. `blocks_to_swap` blocks, as sd-scripts counts them, lie in the CPU's memory between their uses.
+    case; each is cast when it is used. All the rest is in `dtype`; an fp8 `dtype` means bf16 with `fp8_base`.
+    On the CPU, what is in the file as it is wanted is mapped, not copied. `blocks_to_swap` blocks, as sd-scripts counts
+    them, lie in the CPU's memory between their uses.
     Raises FluxgymError where the file cannot be read, or is not such a checkpoint.
     """
     path, device = Path(path), torch.device(device)
+    if is_fp8(dtype):
+        dtype, fp8_base = torch.bfloat16, True
     check_flux1(path)
     with WeightsFile(path) as file:
         names = {key.removeprefix(PREFIX): key for key in file.tensors}

@@ -145,6 +145,16 @@ def test_fp8_base_rounds_the_blocks_matrices_and_nothing_else(tmp_path: Path, st
         assert 1e-3 < relative(found, exact) < 0.3, "it is rounding, and no more"
 
 
+def test_fp8_as_the_precision_is_fp8_base_in_bf16(tmp_path: Path) -> None:
+    sizes = geometry(depth=1, depth_single_blocks=1)
+    save_flux(tmp_path / "fp8.safetensors", sizes, dtype=FP8)
+    model = load_flux(tmp_path / "fp8.safetensors", sizes.axes_dim, FP8)
+    assert model.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16, FP8}
+    with torch.no_grad():
+        assert bool(torch.isfinite(model(**inputs(sizes))).all())
+
+
 def test_as_stored_a_checkpoint_is_mapped(tmp_path: Path) -> None:
     sizes = geometry(depth=1, depth_single_blocks=1)
     path = tmp_path / "flux.safetensors"
