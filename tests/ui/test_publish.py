@@ -102,6 +102,7 @@ async def test_what_goes_up_is_shown_and_goes_up(
         for words in ("640 steps (epoch 8)", "only you (private)", "6 files", "spec.yaml"):
             assert words in seen(app)
         assert app.screen.query_one("#repo", Input).value == "ada/hrld-person"
+        assert "o: another owner" in seen(app)
         assert "p uploads it to ada/hrld-person" in seen(app)
         await pilot.press("p")
         await shown(pilot, app, f"published: {state.hub.url}/ada/hrld-person")

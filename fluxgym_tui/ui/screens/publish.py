@@ -257,7 +257,9 @@ class PublishScreen(PublishWork):
     def _show_name(self) -> None:
         """The lines that depend on repository and visibility, and the keys."""
         reason = self._why_not_name()
-        note = Content.styled(f"✗ {terminal_safe(reason)}", "$error") if reason else Content.styled("✓", "$success")
+        owners = "  o: another owner" if self.account is not None and len(self.account.owners) > 1 else ""
+        good = Content.assemble(("✓", "$success"), (owners, MUTED))
+        note = Content.styled(f"✗ {terminal_safe(reason)}", "$error") if reason else good
         self.query_one("#repo-note", Static).update(note)
         mine = self.account is None or self.repo_id.partition("/")[0] == self.account.name
         self.query_one("#seen", Static).update(seen_line(private=self.private, mine=mine))
