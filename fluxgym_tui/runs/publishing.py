@@ -3,7 +3,6 @@
 `python -m fluxgym_tui.runs.publishing OUTPUT_DIR` is that child: private, under the account's own name.
 """
 
-import os
 import re
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
-from fluxgym_tui.base.events import PhaseEvent, ProgressEvent, RunEvent
+from fluxgym_tui.base.events import PhaseEvent, ProgressEvent
 from fluxgym_tui.hub.auth import Account
 from fluxgym_tui.hub.library import endpoint
 from fluxgym_tui.hub.publish import Published, UploadProgress, publish, writer
@@ -23,9 +22,9 @@ from fluxgym_tui.runs.publication import (
     published_before,
     stale_samples,
 )
+from fluxgym_tui.runs.teller import Teller
 
 NOBODY = "your-name"  # the owner that stands in a card written while nobody is logged in
-_EVERY_S = 0.5  # progress is told this often at most
 
 
 def default_repo(run: RunDirectory, account: Account | None) -> str:
@@ -85,26 +84,16 @@ def _ours(publication: Publication) -> set[str]:
     return names | (set(before.get("files", ())) if before.get("repo_id") == publication.repo_id else set())
 
 
-def _tell(event: RunEvent) -> None:
-    """Append to the file named in FLUXGYM_EVENTS, as every child of a run does."""
-    if path := os.environ.get("FLUXGYM_EVENTS"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(event.to_line())
-
-
 def _publish_as_child(run: RunDirectory) -> Published:
     _, account = writer()
     repo_id = default_repo(run, account)
     publication = prepare_publication(run, repo_id=repo_id, workspace=run.output_dir.parent.parent)
-    _tell(PhaseEvent(time=time.time(), name="publish", detail=f"{endpoint()}/{repo_id}"))
-    told_s = -_EVERY_S
+    teller = Teller()
+    teller.event(PhaseEvent(time=time.time(), name="publish", detail=f"{endpoint()}/{repo_id}"))
 
     def progress(at: UploadProgress) -> None:
-        nonlocal told_s
-        now_s = time.monotonic()
-        if at.done_bytes == at.total_bytes or now_s - told_s >= _EVERY_S:
-            told_s = now_s
-            _tell(
+        if teller.due() or at.done_bytes == at.total_bytes:
+            teller.event(
                 ProgressEvent(time=time.time(), phase="publish", done=at.done_bytes, total=at.total_bytes, unit="bytes")
             )
 
