@@ -58,7 +58,6 @@ class MachineFacts:
     models_here: bool = False
     builtin: TrainerFacts = field(default_factory=TrainerFacts)
     kohya: TrainerFacts = field(default_factory=TrainerFacts)
-    accelerate_config: Path | None = None
     login: str | None = None
     session: Finding | None = None
 
@@ -76,7 +75,6 @@ def machine_facts(
 ) -> MachineFacts:
     """Look at this machine. With `deep` both trainers' PyTorch is imported in their own Pythons: some seconds each."""
     tell = narrate or (lambda _: None)
-    config = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "accelerate/default_config.yaml"
     source = token_source()
     return MachineFacts(
         workspace=workspace.root,
@@ -90,7 +88,6 @@ def machine_facts(
         models_here=any((workspace.root / "models/unet").glob("**/*.s*")),
         builtin=_builtin(tell, deep=deep),
         kohya=_kohya(workspace, tell, deep=deep),
-        accelerate_config=config if config.is_file() else None,
         login=None if source is None else source.place,
         session=detachment().finding,
     )
@@ -102,16 +99,6 @@ def diagnose(facts: MachineFacts) -> Diagnosis:
     build = _build(facts, findings)
     _trainers(facts, build, findings)
     _room(facts, findings)
-    if facts.accelerate_config is not None:
-        findings.append(
-            Finding(
-                code="accelerate_config",
-                severity=Severity.ADVICE,
-                title="accelerate has settings of its own, which no training here needs and some stumble over",
-                fix="Move that file out of the way.",
-                path=str(facts.accelerate_config),
-            )
-        )
     if facts.login is None:
         findings.append(
             Finding(

@@ -99,6 +99,7 @@ def test_the_command_differs_as_the_table_says() -> None:
         ("--log_with", "tensorboard"),
         ("--logging_dir", "/o/logs"),
     } <= pairs
+    assert "--config_file" in argv[: argv.index("--num_processes")]
 
 
 def test_every_difference_is_a_row_of_the_document() -> None:
@@ -115,6 +116,7 @@ def test_every_difference_is_a_row_of_the_document() -> None:
         "highvram",
         "log_with",
         "processes",
+        "config_file",
         "threads",
         *SAID,
     }

@@ -12,6 +12,7 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.config.sd_flags import FLAG_KINDS, FlagValue
 
+_ACCELERATE = Path(__file__).with_name("accelerate.yaml")
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",  # else prints, and with them epochs and checkpoints, come late
     "PYTHONIOENCODING": "utf-8",
@@ -60,6 +61,7 @@ class KohyaBackend:
         argv = (
             str(checkout.accelerate or "accelerate"),
             "launch",
+            *("--config_file", str(_ACCELERATE)),
             *("--mixed_precision", precision),
             *("--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no"),
             *("--num_cpu_threads_per_process", str(self._threads)),

@@ -6,6 +6,7 @@
 import sys
 from pathlib import Path
 
+import fluxgym_tui
 from fluxgym_tui.backends.base import TrainJob
 from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import Checkout
@@ -17,6 +18,7 @@ from fluxgym_tui.config.vram import VRAM_KEYS
 
 FILE = Path(__file__).parents[2] / "data" / "kohya-commands.txt"
 _WORKSPACE = Path("/gym")
+_PACKAGE = Path(fluxgym_tui.__file__).parent
 
 
 def cases() -> list[tuple[str, str, int]]:
@@ -59,7 +61,8 @@ def arguments(case: tuple[str, str, int]) -> tuple[str, ...]:
     )
     checkout = Checkout(_WORKSPACE / "sd-scripts", _WORKSPACE / "sd-scripts/.venv/bin/python")
     argv = KohyaBackend(checkout, threads=8).would_run(job).argv
-    return ("accelerate", *argv[1:])  # found on the PATH, or not
+    # The program is found on the PATH, or not; its settings lie where we are installed.
+    return ("accelerate", *(word.replace(str(_PACKAGE), "PACKAGE") for word in argv[1:]))
 
 
 def text(argv: tuple[str, ...]) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
+import fluxgym_tui
 from fluxgym_tui.backends.base import TrainJob
 from fluxgym_tui.backends.kohya import KohyaBackend
 from fluxgym_tui.backends.kohya.checkout import PINNED_COMMIT, Checkout, find_checkout
@@ -168,6 +170,14 @@ def test_every_command_is_one_that_sd_scripts_parser_takes(checkout: Checkout, v
     recipe = {"fp8_base", "highvram", "gradient_checkpointing", "save_precision", "optimizer_args", "lr_scheduler"}
     recipe |= {"max_grad_norm"}
     assert unused <= {"split_mode", "network_args", "sample_prompts", "sample_every_n_steps", *recipe}
+
+
+def test_accelerates_own_settings_have_no_part_in_it(checkout: Checkout) -> None:
+    argv = KohyaBackend(checkout).command(job({})).argv
+    given = Path(argv[argv.index("--config_file") + 1])
+    settings = yaml.safe_load(given.read_text(encoding="utf-8"))
+    assert (settings["distributed_type"], settings["num_processes"], settings["use_cpu"]) == ("NO", 1, False)
+    assert given.is_relative_to(Path(fluxgym_tui.__file__).parent)
 
 
 def test_the_environment_keeps_the_log_readable(checkout: Checkout) -> None:

@@ -111,7 +111,8 @@ def test_the_files_are_those_that_users_of_fluxgym_know(gym: Workspace, monkeypa
     prompts = (run.output_dir / "sample_prompts.txt").read_text(encoding="utf-8")
     assert prompts == "hrld on a bike --d 42\n"
     script = (run.output_dir / "train.sh").read_text(encoding="utf-8")
-    assert f"{gym.root / 'sd-scripts/.venv/bin/accelerate'} launch \\\n  --mixed_precision bf16 \\\n" in script
+    assert f"{gym.root / 'sd-scripts/.venv/bin/accelerate'} launch \\\n  --config_file " in script
+    assert " \\\n  --mixed_precision bf16 \\\n" in script
     assert "\n  --sample_every_n_steps 6 \\\n" in script
     assert (run.output_dir / "train.sh").stat().st_mode & 0o100
 
