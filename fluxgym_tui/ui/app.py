@@ -295,8 +295,21 @@ class FluxgymApp(App[None]):
         self.notify("Ctrl+C stops nothing here. q leaves the app; a training that runs goes on.")
 
     async def action_quit(self) -> None:
-        """Leave at once where nothing runs, else ask what is to become of the run."""
-        self._look_before_quitting()
+        """Leave at once where nothing runs, else ask what is to become of the run, or of what only the app does."""
+        from fluxgym_tui.ui.screens.confirm import ConfirmScreen  # the first frame needs none of it
+
+        screens = [screen for stack in self._screen_stacks.values() for screen in stack]
+        reasons = [reason for screen in screens if isinstance(screen, WorkScreen) and (reason := screen.why_stay())]
+        if not reasons:
+            self._look_before_quitting()
+        elif not isinstance(self.screen, ConfirmScreen):
+            self.push_screen(
+                ConfirmScreen("Leave now?", " ".join(reasons), do="Leave", keep="Stay"), self._leave_answered
+            )
+
+    def _leave_answered(self, yes: bool | None) -> None:
+        if yes:
+            self._look_before_quitting()
 
     @work(thread=True, exclusive=True, group="quit")
     def _look_before_quitting(self) -> None:

@@ -102,7 +102,7 @@ async def test_what_goes_up_is_shown_and_goes_up(
         for words in ("640 steps (epoch 8)", "only you (private)", "6 files", "spec.yaml"):
             assert words in seen(app)
         assert app.screen.query_one("#repo", Input).value == "ada/hrld-person"
-        assert "o: another owner" in seen(app)
+        assert "o: owner" in seen(app)
         assert "p uploads it to ada/hrld-person" in seen(app)
         await pilot.press("p")
         await shown(pilot, app, f"published: {state.hub.url}/ada/hrld-person")
@@ -311,7 +311,12 @@ async def test_leaving_the_app_ends_an_upload(workspace: Workspace, state: Publi
         # A look at other screens leaves it alone.
         await pilot.press("8", "7")
         assert screen(app).uploading
-        await pilot.press("q")
+        await pilot.press("8", "q")
+        await opened(pilot, app, ConfirmScreen)
+        assert "ada/hrld-person is being uploaded" in seen(app)
+        await pilot.press("escape", "q")
+        await opened(pilot, app, ConfirmScreen)
+        app.screen.query_one("#do", Button).press()
         await until(pilot, lambda: not app.is_running, what="the app to end")
     assert not [worker for worker in app.workers if worker.is_running]
 

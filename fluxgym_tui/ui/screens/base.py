@@ -59,6 +59,10 @@ class WorkScreen(Screen[None]):
         """Why `action` cannot be done now, in words; None where it can."""
         return None
 
+    def why_stay(self) -> str | None:
+        """What would break off if the app were left now, in a sentence; None where nothing would."""
+        return None
+
     def refresh_availability(self) -> None:
         """`refresh_bindings`, but only where an answer of `why_not` has changed: asking for every key costs."""
         possible = tuple(self.why_not(action.action.partition("(")[0]) is None for action in self.ACTIONS)

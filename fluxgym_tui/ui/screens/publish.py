@@ -257,7 +257,7 @@ class PublishScreen(PublishWork):
     def _show_name(self) -> None:
         """The lines that depend on repository and visibility, and the keys."""
         reason = self._why_not_name()
-        owners = "  o: another owner" if self.account is not None and len(self.account.owners) > 1 else ""
+        owners = "  o: owner" if self.account is not None and len(self.account.owners) > 1 else ""
         good = Content.assemble(("✓", "$success"), (owners, MUTED))
         note = Content.styled(f"✗ {terminal_safe(reason)}", "$error") if reason else good
         self.query_one("#repo-note", Static).update(note)
@@ -501,6 +501,15 @@ class PublishScreen(PublishWork):
         """The link to the clipboard."""
         if self.link is not None:
             copy_text(self.fluxgym, self.link, "the link")
+
+    def why_stay(self) -> str | None:
+        """An upload ends with the app."""
+        if not self.uploading:
+            return None
+        return (
+            f"{terminal_safe(self.repo_id)} is being uploaded, which ends with this app. "
+            "Files that are up whole are not sent again the next time."
+        )
 
     def go_back(self) -> None:
         """Leave the card on a narrow terminal."""
