@@ -16,6 +16,7 @@ from fluxgym_tui.config.presets import wants_small_t5
 from fluxgym_tui.config.sd_flags import FlagValue
 from fluxgym_tui.config.spec import TrainSpec, output_name
 from fluxgym_tui.config.specfile import build_spec
+from fluxgym_tui.config.values import read_whole
 
 # sd-scripts' own values of a dataset's settings, and the option of each where it has another name.
 _SD_DATASET: dict[str, object] = {
@@ -229,7 +230,14 @@ class Draft:
 
 
 def _pair(resolution: object) -> tuple[int, int]:
-    """Width and height of `512`, `[768, 1024]` or `"768,1024"`; no height is a square."""
+    """Width and height of `512`, `[768, 1024]` or `"768,1024"`; no height is a square.
+
+    Raises:
+        ValueError: there is a side that is no whole number.
+    """
     sides = resolution if isinstance(resolution, (list, tuple)) else str(resolution).split(",")
-    numbers = [int(float(str(side))) for side in sides]
+    try:
+        numbers = [read_whole(str(side)) for side in sides]
+    except ValueError as error:
+        raise ValueError(f"resolution {error}") from error
     return numbers[0], numbers[-1] or numbers[0]
