@@ -1,6 +1,7 @@
 """Who is logged in to Hugging Face: the token, the account behind it, login and logout."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from fluxgym_tui.hub.library import TOKENS_LINK, HubError, ask, load, told
 ENVIRONMENT = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _FLUXGYM_FILE = "HF_TOKEN"  # fluxgym keeps the token of its login in a file of this name in its own folder
 _OFFERED = "fluxgym-token-offered"
+_POSSIBLE = re.compile(r"[!-~]+")
 _WRITES = ("repo.write", "repo.content.write")
 
 
@@ -97,14 +99,30 @@ class Account:
 
 
 def token_source() -> TokenSource | None:
-    """The token of this machine: HF_TOKEN, else what Hugging Face's own login stored; None where there is none."""
+    """The token of this machine: HF_TOKEN, else what Hugging Face's own login stored; None where there is none.
+
+    Raises:
+        HubError: what is there cannot be a token.
+    """
     for name in ENVIRONMENT:
         if token := Token(os.environ.get(name, "")):
-            return TokenSource(token, "environment", name)
+            return TokenSource(_checked(token, name), "environment", name)
     library = load()
     if stored := library.get_token():
-        return TokenSource(Token(stored), "stored", str(library.constants.HF_TOKEN_PATH))
+        place = str(library.constants.HF_TOKEN_PATH)
+        return TokenSource(_checked(Token(stored), place), "stored", place)
     return None
+
+
+def _checked(token: Token, place: str) -> Token:
+    """`token`, where it can stand in a header at all."""
+    if not _POSSIBLE.fullmatch(token.reveal()):
+        raise HubError(
+            "bad_token",
+            f"{place} holds no token: there are spaces in it, or characters that no token has",
+            hint=f"Copy it whole from {TOKENS_LINK}.",
+        )
+    return token
 
 
 def whoami(token: Token | None = None) -> Account:
@@ -131,6 +149,7 @@ def login(token: Token) -> Account:
     """
     if not token:
         raise FluxgymError("the token is empty", hint=f"Copy it whole from {TOKENS_LINK}.")
+    _checked(token, "what was given")
     if token.reveal().startswith("api_org"):
         raise FluxgymError("this is an organisation's token; a login needs a person's", hint=f"See {TOKENS_LINK}.")
     account = whoami(token)

@@ -75,6 +75,17 @@ def test_a_token_the_hub_does_not_know_is_not_stored(hub: standin.StandIn, tmp_p
         login(Token("api_org_x"))
 
 
+@pytest.mark.parametrize("text", ["hf_two words", "hf_ümlaut", "hf_line\nbreak"])
+def test_what_cannot_be_a_token_is_said_so(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(HubError, match="what was given holds no token") as caught:
+        login(Token(text))
+    assert text not in str(caught.value)
+    monkeypatch.setenv("HF_TOKEN", text)
+    with pytest.raises(HubError, match="HF_TOKEN holds no token"):
+        token_source()
+    assert hub.requests == []
+
+
 def test_the_environments_token_comes_first(
     hub: standin.StandIn, ada: Token, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -151,6 +151,17 @@ def test_folders_the_user_names_come_first(flux: ModelEntry, workspace: Path, tm
     assert model_state(flux, workspace, env={"HOME": "/nowhere"}).found["transformer"].path == plain
 
 
+def test_the_t5_that_is_wanted_anywhere_comes_before_the_other(
+    flux: ModelEntry, workspace: Path, tmp_path: Path
+) -> None:
+    fp8 = put_model(workspace / "models/clip/t5xxl_fp8_e4m3fn.safetensors", "t5")
+    assert look(flux, workspace).found["t5xxl"].path == fp8
+    fp16 = put_model(tmp_path / "home/ComfyUI/models/clip/t5xxl_fp16.safetensors", "t5")
+    assert look(flux, workspace).found["t5xxl"].path == fp16
+    small = model_state(flux, workspace, small_t5=True, folders=(), env={"HOME": str(tmp_path / "home")})
+    assert small.found["t5xxl"].path == fp8
+
+
 def test_comfyuis_extra_paths_are_followed(flux: ModelEntry, workspace: Path, tmp_path: Path) -> None:
     comfy = tmp_path / "home/ComfyUI"
     comfy.mkdir(parents=True)
