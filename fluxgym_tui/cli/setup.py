@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from fluxgym_tui.backends.kohya.checkout import PINNED_COMMIT, SCRIPT, Checkout, find_checkout
+from fluxgym_tui.backends.kohya.checkout import PINNED_COMMIT, RECORD, SCRIPT, Checkout, find_checkout
 from fluxgym_tui.backends.kohya.install import Checked, alone, carry_out, check, fetch, record
 from fluxgym_tui.backends.kohya.setup_plan import SetupPlan, base_python, check_commands, setup_plan
 from fluxgym_tui.backends.kohya.torch_builds import TORCH_INDEX, named_build, torch_build
@@ -39,7 +39,11 @@ def configure(parser: CommandParser) -> None:
         "--torch", metavar="BUILD", help="the build of PyTorch: cu124, cu128, rocm6.4, cpu ... (default: by the GPU)"
     )
     parser.add_argument(
-        "--torch-index", metavar="URL", default=TORCH_INDEX, help="where PyTorch is fetched from (default: %(default)s)"
+        "--torch-index",
+        metavar="URL",
+        type=_url,
+        default=TORCH_INDEX,
+        help="where PyTorch is fetched from (default: %(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print every command, and run none")
     add_workspace(parser)
@@ -49,7 +53,7 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Make sd-scripts ready, or say what that would take."""
     workspace = workspace_of(args).root
-    found = _checkout_at(args.path) if args.path is not None else find_checkout(workspace=workspace)
+    found = _checkout_at(args.path) if args.path is not None else _found(workspace, repair=not args.dry_run)
     interpreter = _interpreter(args.python) or (found.interpreter if found else None)
     driver = driver_facts()
     if args.dry_run:
@@ -79,6 +83,19 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         record(workspace, checkout)
     _report(checkout, checked, out, as_json=args.json)
     return ExitCode.OK
+
+
+def _found(workspace: Path, *, repair: bool) -> Checkout | None:
+    """The checkout that runs would use now. With `repair` a note of one that is gone is removed."""
+    try:
+        return find_checkout(workspace=workspace)
+    except FluxgymError as problem:
+        note = workspace / RECORD
+        if not repair or not note.is_file():
+            raise
+        diagnostics.narrate(f"{problem.message}; that note is removed")
+        note.unlink()
+        return find_checkout(workspace=workspace)
 
 
 def _as_it_is(found: Checkout | None, *, needs_gpu: bool) -> tuple[Checkout, Checked] | None:
@@ -117,8 +134,15 @@ def _plan(args: argparse.Namespace, found: Checkout | None, workspace: Path, dri
         build=build,
         python=base_python(),
         superproject=superproject,
-        torch_index=args.torch_index.rstrip("/"),
+        torch_index=args.torch_index,
     )
+
+
+def _url(text: str) -> str:
+    """An argparse type: the URL of a package index, without a slash at its end."""
+    if "://" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL")
+    return text.rstrip("/")
 
 
 def _place(workspace: Path) -> tuple[Path, Path | None]:

@@ -210,6 +210,13 @@ def test_an_existing_checkout_and_interpreter_are_used_as_they_are(
     with pytest.raises(FluxgymError, match="not there any more") as caught:
         find_checkout(workspace=alone_here, env={})
     assert "setup kohya" in str(caught.value.hint)
+    # A setup that is told nothing of it does without, and begins from what there is: nothing.
+    assert main(["setup", "kohya", "--dry-run", "--workspace", str(alone_here)]) == ExitCode.NOT_FOUND
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", str(tmp_path))
+        assert main(["setup", "kohya", "--workspace", str(alone_here)]) == ExitCode.MISSING_EXTRA
+    assert "that note is removed" in capsys.readouterr().err
+    assert find_checkout(workspace=alone_here, env={}) is None
 
 
 def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +268,8 @@ def test_what_cannot_be_is_refused(
     where = ["--workspace", str(alone_here)]
     assert main(["setup", "kohya", "--path", str(tmp_path), *where]) == ExitCode.NOT_FOUND
     assert main(["setup", "kohya", "--python", str(tmp_path / "no"), *where]) == ExitCode.USAGE
+    assert main(["setup", "kohya", "--torch-index", "here", *where]) == ExitCode.USAGE
+    assert "'here' is no URL" in capsys.readouterr().err
     with monkeypatch.context() as bare:
         bare.setenv("PATH", str(tmp_path))
         assert main(["setup", "kohya", *where]) == ExitCode.MISSING_EXTRA
