@@ -121,7 +121,9 @@ def not_the_hub(what: str) -> HubError:
 def offline(what: str) -> HubError:
     """The error of a request that HF_HUB_OFFLINE forbids."""
     return HubError(
-        "offline", f"cannot {what}: HF_HUB_OFFLINE is set", hint="Unset it, or put the files there by hand."
+        "offline",
+        f"cannot {what}: HF_HUB_OFFLINE is set",
+        hint="Unset it; files that are here are used without asking.",
     )
 
 
