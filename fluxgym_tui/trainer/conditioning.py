@@ -74,7 +74,7 @@ def load_text_source(setup: Setup) -> TextSource:
             tokenizer_cache_dir=options.tokenizer_cache_dir,
             dtype=setup.dtype,
             device=setup.device,
-            t5_elsewhere=bool(options.blocks_to_swap),
+            t5_elsewhere=bool(setup.blocks_to_swap),
         )
         clip = encoders.clip_encoder
     elif options.trains_clip:

@@ -87,7 +87,7 @@ def _fill_texts(setup: Setup, digests: DigestCache, report: Reporter, stop: Stop
             tokenizer_cache_dir=options.tokenizer_cache_dir,
             dtype=setup.dtype,
             device=setup.device,
-            t5_elsewhere=bool(options.blocks_to_swap),
+            t5_elsewhere=bool(setup.blocks_to_swap),
         )
         stop.check()
         _make_folder(prompts)

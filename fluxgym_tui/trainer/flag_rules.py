@@ -38,6 +38,12 @@ RULES = (
         lambda given: given.get("loss_type") in ("huber", "smooth_l1") and "huber_schedule" not in given,
     ),
     _without("blocks_to_swap", "gradient_checkpointing", instead=""),
+    Rule(
+        "--blocks_to_swap",
+        "it is a number of blocks, not below 0",
+        "Give 1 to 35, or leave it out.",
+        lambda given: (given.get("blocks_to_swap") or 0) < 0,
+    ),
     _without("ip_noise_gamma_random_strength", "ip_noise_gamma", instead="0.1"),
     _without("noise_offset_random_strength", "noise_offset", instead="0.05"),
     _without("adaptive_noise_scale", "noise_offset", instead="0.05"),

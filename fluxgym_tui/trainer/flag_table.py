@@ -189,7 +189,8 @@ _HONOURED = (
     _takes(
         "blocks_to_swap", int, None,
         "so many blocks, as sd-scripts counts them (1 to 35 for FLUX.1), wait in the CPU's memory, and come to the GPU"
-        " when they are used; so do T5's layers. Needs `gradient_checkpointing` and a GPU",
+        " when they are used; so do T5's layers. Needs `gradient_checkpointing`; on the CPU a warning says that it has"
+        " no effect",
     ),
     _takes("mixed_precision", str, "no", "bf16: the base in bf16, the LoRA's weights in fp32", choices=("no", "bf16")),
     _takes("seed", int, None, "drawn and printed where not given"),

@@ -47,10 +47,10 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
         dtype=setup.dtype,
         device=setup.device,
         fp8_base=options.stores_fp8,
-        blocks_to_swap=options.blocks_to_swap or 0,
+        blocks_to_swap=setup.blocks_to_swap,
     )
     model.gradient_checkpointing = options.gradient_checkpointing
-    _tell_swap(model, options.blocks_to_swap or 0, report)
+    _tell_swap(model, setup.blocks_to_swap, report)
     texts = load_text_source(setup)
     merge_base_weights(
         model,
@@ -94,6 +94,12 @@ def _announce(setup: Setup, report: Reporter) -> None:
     report.say(f"num epochs: {counts.epochs}")
     report.say(f"gradient accumulation steps: {setup.options.gradient_accumulation_steps}")
     report.say(f"total optimization steps: {counts.total}")
+    if setup.options.blocks_to_swap and not setup.blocks_to_swap:
+        report.warning(
+            "blocks_to_swap_on_cpu",
+            f"--blocks_to_swap {setup.options.blocks_to_swap} has no effect: there is no GPU to bring blocks to.",
+            detail="On the CPU the base's weights are the file's own pages, which need not all be in memory.",
+        )
     if setup.resumed is not None:
         report.say(f"resumed from {setup.options.resume} after step {setup.resumed.step}")
     if (

@@ -39,6 +39,7 @@ class Setup:
     output_name: str
     seed: int
     device: torch.device
+    blocks_to_swap: int
     dtype: torch.dtype
     data: TrainingData
     counts: StepCounts
@@ -82,8 +83,6 @@ def settle(options: TrainerOptions) -> Setup:
     arguments = read_network_arguments(network_args)
     arguments.check_blocks(double=transformer.facts["double_blocks"], single=transformer.facts["single_blocks"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if options.blocks_to_swap:
-        _check_swap(options.blocks_to_swap, device=device)
     # What the optimiser or schedule would refuse is refused before an hour of caching, not after it.
     build_optimization(
         [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in _rates(options, arguments)],
@@ -102,6 +101,7 @@ def settle(options: TrainerOptions) -> Setup:
         output_name=options.output_name or DEFAULT_OUTPUT_NAME,
         seed=seed,
         device=device,
+        blocks_to_swap=swaps(options, device=device),
         dtype=torch.bfloat16 if options.mixed_precision == "bf16" else torch.float32,
         data=data,
         counts=counts,
@@ -144,14 +144,9 @@ def settle(options: TrainerOptions) -> Setup:
     )
 
 
-def _check_swap(blocks_to_swap: int, *, device: torch.device) -> None:
-    if blocks_to_swap < 0:
-        raise FluxgymError(f"--blocks_to_swap {blocks_to_swap} is no number of blocks.", hint="Give 1 to 35.")
-    if device.type == "cpu":
-        raise FluxgymError(
-            "--blocks_to_swap brings blocks from the CPU's memory to a GPU, and PyTorch finds none here.",
-            hint="Leave it out: on the CPU the weights are the file's own pages, which need not all be in memory.",
-        )
+def swaps(options: TrainerOptions, *, device: torch.device) -> int:
+    """How many blocks are swapped: none where there is no device beside the CPU to swap them to."""
+    return 0 if device.type == "cpu" else options.blocks_to_swap or 0
 
 
 def _seed(options: TrainerOptions, resumed: TrainState | None) -> int:

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.trainer import loop, setup
+from fluxgym_tui.trainer import flux, loop, setup
 from fluxgym_tui.trainer.__main__ import main, out_of_memory
 from fluxgym_tui.trainer.checkpoint import open_lora
+from fluxgym_tui.trainer.swap import BlockSwap
 from tests.trainer.made_flux import normal
 from tests.trainer.trainer_options import (
     QUICK,
@@ -68,6 +69,17 @@ def test_fp8_base_trains_what_an_fp8_checkpoint_trains(tmp_path: Path, flag: str
     assert metadata[f"ss_{flag.removeprefix('--')}"] == "True"
 
 
+def noting(taken: list[int]) -> type[BlockSwap]:
+    """A BlockSwap that notes in `taken` which blocks it places, one after the other."""
+
+    class Noting(BlockSwap):
+        def _take(self, index: int) -> list[torch.Tensor]:
+            taken.append(index)
+            return super()._take(index)
+
+    return Noting
+
+
 def test_swapped_blocks_train_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, which stands in for a GPU: copies go from its memory to its memory."""
     sizes = {"double_blocks": 4, "single_blocks": 6}
@@ -82,10 +94,11 @@ def test_swapped_blocks_train_the_same(tmp_path: Path, monkeypatch: pytest.Monke
     models = models_with(tmp_path / "deep", transformer=tensors)
     checkpointed = ("--gradient_checkpointing", "--mixed_precision", "bf16")
     expected = losses(tmp_path, "staying", *checkpointed, models=models)
-    checked: list[Any] = []
-    monkeypatch.setattr(setup, "_check_swap", lambda number, **_: checked.append(number))
+    monkeypatch.setattr(setup, "swaps", lambda options, **_: options.blocks_to_swap)
+    taken: list[int] = []
+    monkeypatch.setattr(flux, "BlockSwap", noting(taken))
     found = losses(tmp_path, "swapped", *checkpointed, "--blocks_to_swap", "3", models=models)
-    assert checked == [3]
+    assert taken == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0] * 2, "a double and four single blocks, forth and back in each step"
     assert found == expected
     stayed, swapped = (open_lora(tmp_path / run / "last.safetensors").tensors for run in ("staying", "swapped"))
     assert all(torch.equal(swapped[name], tensor) for name, tensor in stayed.items())
@@ -95,21 +108,30 @@ def test_swapped_blocks_train_the_same(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_model_with_too_few_blocks_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, told: bool
 ) -> None:
-    monkeypatch.setattr(setup, "_check_swap", lambda *_, **__: None)
+    monkeypatch.setattr(setup, "swaps", lambda options, **_: options.blocks_to_swap)
     events = trained(tmp_path, "out", "--gradient_checkpointing", "--blocks_to_swap", number)
     warnings = [event["code"] for event in kinds(events, "warning")]
     assert warnings.count("fewer_blocks_swapped") == told
     assert len(kinds(events, "step")) == 2
 
 
-def test_swapping_without_a_gpu_or_checkpointing_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(FluxgymError, match="--blocks_to_swap brings blocks from the CPU's memory to a GPU"):
-        losses(tmp_path, "out", "--gradient_checkpointing", "--blocks_to_swap", "4")
-    with pytest.raises(FluxgymError, match="no effect without --gradient_checkpointing"):
-        losses(tmp_path, "out", "--blocks_to_swap", "4")
-    with pytest.raises(FluxgymError, match="--blocks_to_swap -1 is no number"):
-        losses(tmp_path, "out", "--gradient_checkpointing", "--blocks_to_swap", "-1")
-    assert not list((tmp_path / "out").glob("*.safetensors"))
+def test_swapping_without_a_gpu_is_told_to_have_no_effect(tmp_path: Path) -> None:
+    events = trained(tmp_path, "out", "--gradient_checkpointing", "--blocks_to_swap", "18")
+    (warning,) = [event for event in kinds(events, "warning") if "blocks_to_swap" in event["code"]]
+    assert warning["title"].startswith("--blocks_to_swap 18 has no effect")
+    assert len(kinds(events, "step")) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--blocks_to_swap", "4"), "no effect without --gradient_checkpointing"),
+        (("--gradient_checkpointing", "--blocks_to_swap", "-1"), "not below 0"),
+    ],
+)
+def test_swapping_that_cannot_be_is_refused(tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
+    with pytest.raises(FluxgymError, match=says):
+        losses(tmp_path, "out", *flags)
 
 
 @pytest.mark.parametrize(("flag", "hint"), [("--split_mode", "blocks_to_swap 18"), ("--cpu_offload_checkpointing", "")])
