@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
@@ -37,7 +37,8 @@ class WorkScreen(Screen[None]):
         ):
             self.set_class(True, max(pair for pair in breakpoints if pair[0] <= cells)[1], update=False)
 
-    def on_screen_resume(self, event: events.ScreenResume) -> None:
+    @on(events.ScreenResume)
+    def _keep_styles(self, event: events.ScreenResume) -> None:
         """Textual would style every widget again; a theme that changed meanwhile is seen to by `switch_mode`."""
         event.refresh_styles = False
 

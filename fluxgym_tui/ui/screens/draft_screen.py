@@ -185,7 +185,9 @@ class DraftScreen(WorkScreen):
             return
         if before is not None and before.plan == ready.plan:
             ready = replace(ready, plan=before.plan)  # the same one: what was drawn of it need not be drawn anew
-        pace, of = known_pace(self.fluxgym.workspace, base_model=ready.model.key, backend=ready.backend.name)
+        pace, of = known_pace(
+            self.fluxgym.workspace, ready.spec, base_model=ready.model.key, backend=ready.backend.name
+        )
         if not worker.is_cancelled:
             self.post_message(Surveyed(spec, ready, seconds_per_step=pace, pace_of=of))
 
