@@ -12,7 +12,7 @@ from fluxgym_tui.dataset.captions import trained_caption, untrained_text
 from fluxgym_tui.dataset.triggers import has_trigger
 from fluxgym_tui.ui.draft_words import LOOKS
 from fluxgym_tui.ui.mending import mending_words
-from fluxgym_tui.ui.picture_rows import CaptionState, PictureRow
+from fluxgym_tui.ui.picture_rows import FILTERS, CaptionState, PictureRow
 from fluxgym_tui.ui.theme import MUTED
 
 if TYPE_CHECKING:
@@ -73,13 +73,19 @@ def list_line(
     rows: Sequence[PictureRow],
     shown: int,
     *,
+    width: int,
     sources: "Sequence[StageSource]",
     source: int | None,
     kind: str,
     words: str,
     marked: int,
+    by_hand: bool = False,
 ) -> Content:
-    """The line above the list: which folder and how it is trained, how many pictures, filter and marks."""
+    """The line above the list: which folder and how it is trained, how many pictures, filter and marks.
+
+    The folder's path gives way where `width` cells are not enough. `by_hand` is set where a dataset.toml that was
+    edited decides how often pictures are trained.
+    """
     here = rows if source is None else [row for row in rows if row.source == source]
     rejected = sum(row.rejected is not None for row in here)
     missing = sum(row.caption_state == "missing" for row in here)
@@ -88,22 +94,28 @@ def list_line(
         parts.append(f"{missing:,} without caption")
     if rejected:
         parts.append(f"{rejected:,} not trained")
-    if shown != len(here):
+    if shown != len(here) or kind != FILTERS[0] or words:
         parts.append(f"{shown:,} shown ({kind}{': ' + terminal_safe(words) if words else ''})")
     if marked:
         parts.append(f"{marked:,} marked")
-    return Content.assemble((f" {_folder_words(sources, source)}  ", "bold"), " · ".join(parts))
+    told = " · ".join(parts)
+    place, how = _folder_words(sources, source, by_hand=by_hand)
+    room = max(8, width - len(told) - len(how) - 3)
+    if len(place) > room:
+        place = f"…{place[len(place) - room + 1 :]}"
+    return Content.assemble((f" {place}{how}  ", "bold"), told)
 
 
-def _folder_words(sources: "Sequence[StageSource]", source: int | None) -> str:
+def _folder_words(sources: "Sequence[StageSource]", source: int | None, *, by_hand: bool) -> tuple[str, str]:
+    """Which folder is shown, and how it is trained."""
     if not sources:
-        return ""
-    if len(sources) == 1:
-        return f"{terminal_safe(str(sources[0].folder))} · {source_words(sources[0])}"
-    if source is None:
-        return f"all {len(sources)} folders (s shows one)"
-    one = sources[source]
-    return f"{source + 1}/{len(sources)} {terminal_safe(str(one.folder))} · {source_words(one)}"
+        return "", ""
+    if len(sources) > 1 and source is None:
+        return f"all {len(sources)} folders (s shows one)", ""
+    one = sources[source or 0]
+    number = f"{(source or 0) + 1}/{len(sources)} " if len(sources) > 1 else ""
+    how = "dataset.toml by hand" if by_hand else source_words(one)
+    return number + terminal_safe(str(one.folder)), f" · {how}"
 
 
 def source_words(source: "StageSource") -> str:

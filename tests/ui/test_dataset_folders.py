@@ -8,11 +8,13 @@ from textual.widgets import Static
 
 from fluxgym_tui.config.resources import bundled
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.staging import StageSource
 from fluxgym_tui.dataset.tokens import count_tokens
 from fluxgym_tui.ui.app import FluxgymApp
-from fluxgym_tui.ui.picture_words import row_line
+from fluxgym_tui.ui.picture_words import list_line, row_line
 from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
 from fluxgym_tui.ui.screens.dataset import DatasetScreen
+from fluxgym_tui.ui.widgets.line_list import LineList
 from tests.ui.test_dataset import shown
 from tests.ui.test_parameters import photos
 from tests.ui.waiting import until
@@ -165,3 +167,38 @@ async def test_the_list_marks_what_is_turned_and_what_is_to_be_mended(workspace:
         assert "↻" not in lines["p2.png"]
         assert " !" in lines["p4.png"].partition("128x96")[0]
         assert "!" not in lines["p2.png"]
+
+
+def test_the_path_gives_way_to_the_numbers(photos: Path) -> None:
+    sources = (StageSource(photos, trigger="hrld", num_repeats=3),)
+    told = list_line((), 0, width=70, sources=sources, source=None, kind="to mend", words="", marked=2).plain
+    assert len(told) <= 70
+    assert told.endswith("0 pictures · 0 shown (to mend) · 2 marked")
+    assert told.startswith(" …")
+    assert " · 3 repeats" in told
+    wide = list_line((), 0, width=400, sources=sources, source=None, kind="all", words="", marked=0, by_hand=True).plain
+    assert wide == f" {photos} · dataset.toml by hand  0 pictures"
+
+
+async def test_the_list_fits_any_width(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos)
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await shown(pilot, app)
+        pictures, bucket = screen.query_one("#pictures", LineList), bucket_of(screen)
+        for width, height in ((80, 24), (120, 40), (200, 60), (81, 24)):
+            await pilot.resize_terminal(width, height)
+
+            def ends() -> tuple[int, int]:
+                heading, row = (pictures.render_line(y).text for y in (0, 1))
+                return heading.find("bucket") + len("bucket"), row.find(f" {bucket} ") + len(bucket) + 1
+
+            await until(pilot, lambda: ends()[0] == ends()[1], what=f"the columns at {width}")
+            assert len(text_of(app, "#folder")) <= width
+
+
+def bucket_of(screen: DatasetScreen) -> str:
+    """The bucket of the first picture, as the list has it."""
+    planned = screen.rows[0].planned
+    assert planned is not None
+    assert planned.fit is not None
+    return "{}x{}".format(*planned.fit.bucket)

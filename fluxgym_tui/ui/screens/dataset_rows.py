@@ -9,7 +9,7 @@ from textual.worker import get_current_worker
 
 from fluxgym_tui.ui.memory import keep
 from fluxgym_tui.ui.picture_rows import FILTERS, PictureRow, filtered, picture_rows
-from fluxgym_tui.ui.picture_words import list_line, row_heading, row_line, source_words
+from fluxgym_tui.ui.picture_words import list_line, row_heading, row_line
 from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
 from fluxgym_tui.ui.screens.caption_work import RowsReady
 from fluxgym_tui.ui.widgets.line_list import LineList
@@ -65,6 +65,11 @@ class DatasetRows(CaptionEditing):
         self.marked &= {row.file for row in self.rows}
         self.refilter()
 
+    def on_resize(self) -> None:
+        """Columns and heading are as wide as the list: drawn anew once that has its new width."""
+        if self.rows:
+            self.call_after_refresh(self.refilter)
+
     # Which of them are shown
 
     def refilter(self) -> None:
@@ -72,7 +77,7 @@ class DatasetRows(CaptionEditing):
         self.shown = filtered(self.rows, kind=self.filter, words=self.words, marked=self.marked, source=self.source)
         cursor = next((number for number, row in enumerate(self.shown) if row.file == self._current), None)
         pictures = self.query_one("#pictures", LineList)
-        pictures.show(len(self.shown), self._row, heading=row_heading(pictures.size.width), cursor=cursor)
+        pictures.show(len(self.shown), self._row, heading=row_heading(pictures.size.width - 2), cursor=cursor)
         self.tell_list()
         self.tell_picture()
         self.refresh_availability()
@@ -83,16 +88,19 @@ class DatasetRows(CaptionEditing):
 
     def tell_list(self) -> None:
         """Draw the line above the list."""
+        ready, folder = self.draft.ready, self.query_one("#folder", Static)
         line = list_line(
             self.rows,
             len(self.shown),
+            width=self.size.width,
+            by_hand=ready is not None and ready.hand is not None and ready.hand.datasets is not None,
             sources=self.sources,
             source=self.source,
             kind=self.filter,
             words=self.words,
             marked=len(self.marked),
         )
-        self.query_one("#folder", Static).update(line)
+        folder.update(line)
 
     @property
     def current(self) -> PictureRow | None:
@@ -115,15 +123,12 @@ class DatasetRows(CaptionEditing):
         """The next filter."""
         self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
         self.refilter()
-        self.notify(f"Shown: {self.filter}.", timeout=2)
 
     def action_subset(self) -> None:
         """The next folder, and after the last all of them."""
         following = 0 if self.source is None else self.source + 1
         self.source = following if following < len(self.sources) else None
         self.refilter()
-        told = "all folders" if self.source is None else source_words(self.sources[self.source])
-        self.notify(f"Shown: {told}.", timeout=2)
 
     def action_search(self) -> None:
         """Type words to look for."""
