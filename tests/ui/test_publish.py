@@ -425,9 +425,15 @@ async def test_the_card_is_a_page_of_its_own_on_a_narrow_terminal(
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot, app)
         assert not app.screen.query_one("#card").region
+        await pilot.press("enter")
+        assert str(hrld.output_dir / "hrld-person.safetensors") in app.told[-1].message
+        await pilot.press("end", "enter")
+        assert "without local paths" in app.told[-1].message
         await pilot.press("v")
         await shown(pilot, app, "Here the hub shows 3 sample pictures")
         assert "files that go up" not in seen(app)
+        await pilot.press("v", "home", "down", "enter")
+        await until(pilot, lambda: app.screen.query_one("#card").has_focus, what="the card")
         await pilot.press("escape")
         await shown(pilot, app, "files that go up")
         await pilot.resize_terminal(130, 40)

@@ -234,6 +234,21 @@ class PublishScreen(PublishWork):
         first = next(iter(pictures.values()), None)
         self.query_one(Picture).show(pictures.get(self.query_one("#files", LineList).cursor, first))
 
+    @on(LineList.Chosen, "#files")
+    def _file_opened(self, message: LineList.Chosen) -> None:
+        """The card is shown; of the others it is told where they come from."""
+        if self.publication is None:
+            return
+        file = self.publication.files[message.row]
+        if file.path_in_repo == "README.md":
+            self.add_class("-card")
+            self.query_one("#card").focus()
+            self.call_after_refresh(self._show_card)
+        elif file.source is not None:
+            self.notify(f"It lies in {file.source}")
+        else:
+            self.notify("The run's settings without local paths; a dry run (d) writes them to look at.")
+
     def _why_empty(self) -> str:
         if self._problem and self.run_dir is not None:
             more = self._files is not None and len(self._files.checkpoints) > 1
