@@ -4,6 +4,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -76,8 +77,12 @@ def ask(path: str, *, token: str | None) -> Any:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids every request."""
-    return bool(load().constants.HF_HUB_OFFLINE)
+    """Whether HF_HUB_OFFLINE forbids every request; told without loading the library for it."""
+    loaded = sys.modules.get("huggingface_hub.constants")
+    if loaded is not None:  # what it read when it was loaded is what it goes by
+        return bool(loaded.HF_HUB_OFFLINE)
+    asked = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return asked.upper() in ("1", "ON", "YES", "TRUE")
 
 
 def repo_link(repo: str) -> str:

@@ -1,5 +1,6 @@
 """Looking for model files loads neither the Hub's library nor an HTTP client: that is for whoever asks the Hub."""
 
+import os
 import subprocess
 import sys
 
@@ -25,3 +26,18 @@ def test_looking_is_cheap_too() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in done.stdout.split()} & HEAVY
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_offline_is_known_without_the_library(value: str, offline: bool) -> None:
+    program = "import sys; from fluxgym_tui.hub.library import is_offline; print(is_offline(), *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": value, "TRANSFORMERS_OFFLINE": ""},
+    )
+    said, *loaded = done.stdout.split()
+    assert said == str(offline)
+    assert "huggingface_hub" not in loaded
