@@ -12,18 +12,16 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from fluxgym_tui.base.text import count, human_size, terminal_safe
-from fluxgym_tui.hub.auth import Account, TokenSource
 from fluxgym_tui.hub.publish import PublishCancelledError, RepoTakenError, why_no_repo_name
 from fluxgym_tui.runs.checkpoints import RunFiles
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.picked import picked
 from fluxgym_tui.runs.publication import Publication
 from fluxgym_tui.runs.publishing import repo_name
-from fluxgym_tui.ui.actions import Action, bindings
+from fluxgym_tui.ui.actions import bindings
 from fluxgym_tui.ui.outside import copy_text
 from fluxgym_tui.ui.publish_words import (
     account_line,
-    account_words,
     line,
     preview_markdown,
     progress_words,
@@ -32,11 +30,10 @@ from fluxgym_tui.ui.publish_words import (
     why_cannot_write,
 )
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
+from fluxgym_tui.ui.screens.publish_account import PublishAccount
+from fluxgym_tui.ui.screens.publish_actions import EMPTY, PUBLISH_ACTIONS
 from fluxgym_tui.ui.screens.publish_work import (
-    AccountKnown,
     Gathered,
-    LoginOffered,
-    PublishWork,
     RunsFound,
     UploadAdvanced,
     UploadEnded,
@@ -48,18 +45,8 @@ from fluxgym_tui.ui.widgets.picture import Picture
 _MOST_ROWS = 12  # of the list of files; more are scrolled to
 _TYPING_S = 0.4  # the card is made anew when the name has stood for so long
 
-EMPTY = """\
-There is nothing to publish yet.
 
-A LoRA file of a run can be published, with a model card and the samples
-it drew. No run in {outputs} has one.
-
-1 begins a training of your own pictures. In another terminal,
-fluxgym-tui demo trains the bundled example in about two minutes.
-What they save can be published from here at once."""
-
-
-class PublishScreen(PublishWork):
+class PublishScreen(PublishAccount):
     """What goes up on the left, the card on the right; a narrow terminal shows one of the two."""
 
     NAME = "publish"
@@ -70,31 +57,7 @@ class PublishScreen(PublishWork):
         "A LoRA of a run goes to Hugging Face with its model card, the samples of that checkpoint and the settings\n"
         "without local paths; nothing else. Private unless you say otherwise; published again, it is updated."
     )
-    ACTIONS = (
-        Action(id="publish.publish", keys="p", label="publish", help="Upload the files on the list.", action="publish"),
-        Action(id="publish.dry-run", keys="d", label="dry run", help="Write to a folder exactly what would go up.",
-               action="dry_run"),
-        Action(id="publish.checkpoint", keys="c", label="LoRA file", help="Choose another LoRA file of this run.",
-               action="checkpoint"),
-        Action(id="publish.card", keys="v", label="card", help="Show the card; on a narrow terminal it or the files.",
-               action="card"),
-        Action(id="publish.login", keys="l", label="log in", help="Give a Hugging Face token; it is never shown.",
-               action="login"),
-        Action(id="publish.run", keys="r", label="run", help="Choose another run.", action="run"),
-        Action(id="publish.name", keys="e", label="name", help="Change the name of the repository.", action="name"),
-        Action(id="publish.private", keys="t", label="private/public", help="Change who may see the repository.",
-               action="private"),
-        Action(id="publish.owner", keys="o", label="owner", help="Yourself or one of your organisations, in turn.",
-               action="owner", shown=False),
-        Action(id="publish.break-off", keys="s", label="break off", help="Stop the upload; what is up stays there.",
-               action="break_off", shown=False),
-        Action(id="publish.copy", keys="y", label="copy link", help="Copy the link of the repository.",
-               action="copy_link", shown=False),
-        Action(id="publish.logout", keys="L", label="log out", help="Remove the stored token from this machine.",
-               action="logout", shown=False),
-        Action(id="publish.ask", keys="f5", label="look again", help="Look at the files and ask for the account anew.",
-               action="ask", shown=False),
-    )  # fmt: skip
+    ACTIONS = PUBLISH_ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = bindings(ACTIONS)
 
     def __init__(self) -> None:
@@ -103,8 +66,6 @@ class PublishScreen(PublishWork):
         self.private = True
         self.link: str | None = None
         self.uploading = False
-        self._source: TokenSource | None = None
-        self._why_no_account = ""
         self._asked = False
         self._files: RunFiles | None = None
         self._on_live: RunDirectory | None = None
@@ -159,15 +120,7 @@ class PublishScreen(PublishWork):
         self.run_dir, self._files, self.publication = message.run, message.files, message.publication
         self._problem = "" if message.error is None else message.error.message
         self.link = message.url_before
-        self._show()
-
-    @on(AccountKnown)
-    def _account_known(self, message: AccountKnown) -> None:
-        self.account, self._source = message.account, message.source
-        self._why_no_account = "nobody is logged in" if message.error is None else message.error.message
-        if self.typed is None:
-            self.gather()  # the owner stands in the card
-        self._show()
+        self.show_publication()
 
     @on(RunsFound)
     def _choose_run(self, message: RunsFound) -> None:
@@ -189,7 +142,8 @@ class PublishScreen(PublishWork):
 
     # Showing
 
-    def _show(self) -> None:
+    def show_publication(self) -> None:
+        """Show what can be published, or what is missing."""
         publication = self.publication
         empty = self.query_one("#empty", Static)
         empty.display = publication is None
@@ -201,7 +155,7 @@ class PublishScreen(PublishWork):
             return
         chosen = publication.checkpoint
         about = [
-            account_line(self.account, self._source, self._why_no_account),
+            account_line(self.account, self.source, self.why_no_account),
             line("run", terminal_safe(publication.run.name), "r changes it"),
             line("LoRA file", terminal_safe(chosen.path.name), "c changes it"),
             line("trained for", trained_words(chosen, picked=picked(publication.run) == chosen.path)),
@@ -306,11 +260,6 @@ class PublishScreen(PublishWork):
 
     # The repository's name
 
-    @property
-    def repo_id(self) -> str:
-        """The repository as it stands in the field."""
-        return self.query_one("#repo", Input).value.strip()
-
     def _why_not_name(self) -> str | None:
         if (reason := why_no_repo_name(self.repo_id)) is not None:
             return reason
@@ -336,24 +285,20 @@ class PublishScreen(PublishWork):
             return None if self.uploading else "nothing is being uploaded"
         if action == "copy_link":
             return None if self.link is not None else "it is not published yet"
-        if action == "logout" and self._source is None:
-            return "nobody is logged in"
-        if action == "logout" and self._source is not None and self._source.kind == "environment":
-            return f"the token comes from {self._source.place}, which is set outside"
         if self.uploading and action not in ("dry_run", "card"):
             return "an upload is going on"
-        if action in ("login", "logout", "ask", "run"):
+        if action in ("login", "ask", "run"):
             return None
+        if action == "logout":
+            return self.why_not_account(action)
         if action == "checkpoint" and self._files is not None and self._files.checkpoints:
             return None if len(self._files.checkpoints) > 1 else "the run has no other LoRA file"
         if self.publication is None:
             return self._problem or "there is no LoRA file"
-        if action == "owner" and (self.account is None or len(self.account.owners) < 2):
-            return "no organisation of yours is known"
         if action == "dry_run":
             return why_no_repo_name(self.repo_id)
-        if action == "publish" and self.account is None:
-            return self._why_no_account or "Hugging Face is being asked for the account"
+        if (reason := self.why_not_account(action)) is not None:
+            return reason
         return self._why_not_name() if action == "publish" else None
 
     def action_publish(self) -> None:
@@ -477,35 +422,6 @@ class PublishScreen(PublishWork):
         """Private or public."""
         self.private = not self.private
         self._show_name()
-
-    def action_owner(self) -> None:
-        """The next owner, the name as it is."""
-        if self.account is None:
-            return
-        owner, _, name = self.repo_id.rpartition("/")
-        owners = self.account.owners
-        following = owners[(owners.index(owner) + 1) % len(owners)] if owner in owners else owners[0]
-        self.query_one("#repo", Input).value = f"{following}/{name}"
-
-    def action_login(self) -> None:
-        """Ask for a token."""
-        self.offer_login()
-
-    @on(LoginOffered)
-    def _open_login(self, message: LoginOffered) -> None:
-        from fluxgym_tui.ui.screens.publish_dialogs import LoginScreen
-
-        def answered(account: Account | None) -> None:
-            if account is not None:
-                self.notify(f"Logged in: {account_words(account)}.")
-                self.ask_account()
-
-        place = self._source.place if self._source is not None and self._source.kind == "environment" else None
-        self.app.push_screen(LoginScreen(from_environment=place, old_file=message.old_file), answered)
-
-    def action_logout(self) -> None:
-        """Remove the stored token."""
-        self.log_out()
 
     def action_ask(self) -> None:
         """Everything anew."""
