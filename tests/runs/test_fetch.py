@@ -15,7 +15,7 @@ from fluxgym_tui.runs.commands import ChildCommand
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.fetch import write_wanted
 from fluxgym_tui.runs.resume import prospects, resume
-from fluxgym_tui.runs.start import start
+from fluxgym_tui.runs.start import ensure_supervised, start
 from fluxgym_tui.runs.state import RunState
 from tests.hub import standin
 from tests.runs.fake_runs import FakeRun, until
@@ -95,6 +95,24 @@ def test_a_killed_download_is_begun_again_and_goes_on_by_range(
     ranges = [request.headers.get("range") for request in hub.requests if request.server == "cdn"]
     assert ranges == [None, f"bytes={kept}-"]
     assert fake.steps == [1, 2, 3]
+
+
+def test_a_download_goes_on_without_its_supervisor_and_is_taken_over(
+    hub: standin.StandIn, fake: FakeRun, target: Path
+) -> None:
+    hub.faults[FILE] = standin.Fault(pause_s=0.03)
+    fake.open_gate()
+    start(fake.run)
+    until(lambda: partial_bytes(target) >= 65_536, what="some bytes")
+    fake.kill(fake.supervisor())
+    kept = partial_bytes(target)
+    until(lambda: partial_bytes(target) > kept, what="more bytes, with nobody watching")
+    assert ensure_supervised(fake.run)
+    fake.until_end()
+    assert fake.state().state is RunState.FINISHED
+    assert [request.headers.get("range") for request in hub.requests if request.server == "cdn"] == [None]
+    done = [event.done for event in fake.events if isinstance(event, ProgressEvent)]
+    assert done == sorted(set(done)), "each event once"
 
 
 def test_a_stopped_download_keeps_what_came(hub: standin.StandIn, fake: FakeRun, target: Path) -> None:
