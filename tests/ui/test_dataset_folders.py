@@ -12,6 +12,7 @@ from fluxgym_tui.dataset.staging import StageSource
 from fluxgym_tui.dataset.tokens import count_tokens
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.picture_words import list_line, row_line
+from fluxgym_tui.ui.screens.bulk_captions import BulkCaptionsScreen
 from fluxgym_tui.ui.screens.caption_editing import CaptionEditing
 from fluxgym_tui.ui.screens.dataset import DatasetScreen
 from fluxgym_tui.ui.widgets.line_list import LineList
@@ -59,6 +60,15 @@ async def test_all_folders_of_a_spec_are_listed_and_each_alone(workspace: Worksp
         assert [row.name for row in screen.shown] == ["people/r0.png", "people/r1.png"]
         await pilot.press("escape")
         assert len(screen.shown) == 5
+
+
+async def test_the_trigger_is_not_put_into_captions_for_regularisation(workspace: Workspace, spec_of_two: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=spec_of_two)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, app)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, BulkCaptionsScreen), what="the question")
+        await until(pilot, lambda: app.screen.query_one(LineList).count == 1, what="the one caption that lacks it")
 
 
 async def test_a_folder_that_is_gone_is_named_and_the_others_are_shown(workspace: Workspace, spec_of_two: Path) -> None:

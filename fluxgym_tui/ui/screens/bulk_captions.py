@@ -39,6 +39,7 @@ class BulkCaptionsScreen(Dialog[dict[Path, str]]):
     BulkCaptionsScreen .row Label { width: 16; color: $foreground 60%; }
     BulkCaptionsScreen .row Input { width: 1fr; }
     BulkCaptionsScreen LineList { margin-top: 1; }
+    BulkCaptionsScreen #change { min-width: 28; }
     """
 
     def __init__(self, texts: Mapping[Path, str], *, of: str, prefix: str = "", lacking: str = "") -> None:

@@ -145,10 +145,13 @@ class CaptionEditing(CaptionWork):
             BulkCaptionsScreen(message.texts, of=message.of, prefix=message.prefix, lacking=message.lacking), answered
         )
 
-    def _chosen_images(self) -> tuple[list[ScannedImage], str]:
-        """The marked pictures, else all that are shown; and the words for them."""
+    def _chosen_images(self, *, trigger: str | None = None) -> tuple[list[ScannedImage], str]:
+        """The marked pictures, else all that are shown; and the words for them.
+
+        With `trigger` only those of folders whose captions should have it: regularisation has none.
+        """
         rows = [row for row in self.rows if row.file in self.marked] or list(self.shown)
-        images = [row.image for row in rows if row.image is not None]
+        images = [row.image for row in rows if row.image is not None and trigger in (None, row.trigger)]
         kind = "marked" if self.marked else ("shown" if len(self.shown) != len(self.rows) else "all")
         return images, f"{kind}, {count(len(images), 'picture')}"
 
@@ -166,8 +169,10 @@ class CaptionEditing(CaptionWork):
     def action_trigger(self) -> None:
         """Put the trigger before captions that lack it."""
         self.flush()
-        trigger = str(self.draft.values[TRIGGER]).strip()
-        images, of = self._chosen_images()
+        here = next((row for row in self.rows if row.file == self._current), None)
+        own = here.trigger if here is not None else ""  # a folder may have another one than the spec
+        trigger = own or str(self.draft.values[TRIGGER]).strip()
+        images, of = self._chosen_images(trigger=trigger)
         self.read_texts(images, of=f"those that lack the trigger; {of}", prefix=f"{trigger}, ", lacking=trigger)
 
     def action_convert(self) -> None:
