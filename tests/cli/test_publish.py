@@ -1,5 +1,6 @@
 """`publish`: to a folder, to the stand-in for the Hub, and every way it refuses."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -124,6 +125,23 @@ def test_half_way_and_again(run: Run, hrld: RunDirectory, state: Publishing) -> 
     sent = len(state.uploads)
     assert run("publish", hrld.name)[0] == 0
     assert len(state.uploads) == sent
+
+
+def test_killed_half_way_and_again(run: Run, hrld: RunDirectory, state: Publishing) -> None:
+    state.hold()
+    command = [sys.executable, "-m", "fluxgym_tui", "publish", hrld.name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as publishing:
+        try:
+            assert state.held.wait(60), "the LoRA is up, a picture is on its way"
+        finally:
+            publishing.kill()
+    assert state.released is not None
+    state.released.set()
+    assert state.commits == []
+    lora = hashlib.sha256((hrld.output_dir / "hrld-person.safetensors").read_bytes()).hexdigest()
+    assert run("publish", hrld.name)[0] == 0
+    assert state.uploads.count(lora) == 1
+    assert "hrld-person.safetensors" in state.hub.repos["ada/hrld-person"].files
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import threading
 from dataclasses import dataclass, field
 
 import yaml
@@ -25,10 +26,16 @@ class Publishing:
     uploads: list[str] = field(default_factory=list)
     commits: list[tuple[list[str], list[str]]] = field(default_factory=list)
     refused: list[bytes] = field(default_factory=list)
+    held: threading.Event = field(default_factory=threading.Event)  # set once a picture waits, see `hold`
+    released: threading.Event | None = None
     fail_commits: int = 0
     warnings: list[dict[str, str]] = field(default_factory=list)  # about the card
     part_bytes: int | None = None  # larger files go up in parts of so many bytes, as very large ones do on the Hub
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+
+    def hold(self) -> None:
+        """Let the next PNG wait until `released` is set; `held` tells that one does."""
+        self.released = threading.Event()
 
     def expect_failure(self, content: bytes) -> None:
         """Refuse the next upload of `content` in a way that is not tried again."""
@@ -110,6 +117,9 @@ def accept_publishing(hub: StandIn) -> Publishing:
     @hub.on("PUT", r"/lfs/([0-9a-f]{64})")
     def put(exchange: Exchange, match: re.Match[str]) -> None:
         body = exchange.request.body
+        if state.released is not None and body.startswith(b"\x89PNG"):
+            state.held.set()
+            state.released.wait(60)
         if body in state.refused:
             state.refused.remove(body)
             exchange.refuse(403, "the storage refuses, on demand")
