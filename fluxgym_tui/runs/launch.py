@@ -20,6 +20,7 @@ from fluxgym_tui.config.settings_flags import resolve_spec
 from fluxgym_tui.config.spec import TrainSpec
 from fluxgym_tui.config.specfile import dump_spec
 from fluxgym_tui.config.workspace import Workspace
+from fluxgym_tui.dataset.encoders import Encoders
 from fluxgym_tui.hub.library import HubError
 from fluxgym_tui.hub.needs import check_all_access, fetch_words
 from fluxgym_tui.hub.publish import writer
@@ -104,6 +105,7 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
                 resize=spec.dataset.resize,
                 downscale_only=spec.dataset.downscale_only,
                 planned=ready.plan.pictures,
+                encoders=_encoders(ready),
             ),
         )
         prepare = ChildCommand(
@@ -130,6 +132,17 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
             f"cannot write the run's files in {run.output_dir}: {error.strerror}",
             hint="Check that the disk has room and the folder is yours.",
         ) from error
+
+
+def _encoders(ready: Preflight) -> Encoders | None:
+    """What sd-scripts' caches depend on; the built-in trainer looks for itself."""
+    if ready.backend.name != "kohya":
+        return None
+    files, length = ready.model_state.expected, ready.flags.get("t5xxl_max_token_length")
+    # Where no length is said, it goes by the transformer: schnell has another.
+    settings = f"tokens {length}" if length else f"tokens as of {files.transformer}"
+    text = tuple(path for path in (files.clip_l, files.t5xxl) if path is not None)
+    return Encoders(latents=(files.ae,), text=text, settings=settings)
 
 
 def _fetch_children(run: RunDirectory, ready: Preflight) -> tuple[ChildCommand, ...]:

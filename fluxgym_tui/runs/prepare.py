@@ -10,6 +10,7 @@ from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import PhaseEvent, ProblemEvent, ProgressEvent, WarningEvent
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.base.text import count
+from fluxgym_tui.dataset.encoders import Encoders, drop_caches_of_others, note_encoders
 from fluxgym_tui.dataset.staging import StagedDataset, StageSource, stage
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.teller import Teller
@@ -19,13 +20,17 @@ _FILE = "staging.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagingJob:
-    """What is staged where: the arguments of `dataset.staging.stage`, and how many pictures the plan counted."""
+    """What is staged where: the arguments of `dataset.staging.stage`, and how many pictures the plan counted.
+
+    `encoders` are those of a trainer that takes any cache that is there; None for one that looks for itself.
+    """
 
     sources: tuple[StageSource, ...]
     target: Path
     resize: int
     downscale_only: bool
     planned: int
+    encoders: Encoders | None = None
 
 
 def write_job(run: RunDirectory, job: StagingJob) -> None:
@@ -46,6 +51,7 @@ def write_job(run: RunDirectory, job: StagingJob) -> None:
             "resize": job.resize,
             "downscale_only": job.downscale_only,
             "planned": job.planned,
+            "encoders": None if job.encoders is None else job.encoders.to_json(),
         },
     )
 
@@ -67,6 +73,7 @@ def read_job(run: RunDirectory) -> StagingJob:
         resize=data["resize"],
         downscale_only=data["downscale_only"],
         planned=data["planned"],
+        encoders=Encoders.from_json(data["encoders"]) if data.get("encoders") else None,
     )
 
 
@@ -85,6 +92,8 @@ def prepare(run: RunDirectory) -> StagedDataset:
     teller.event(PhaseEvent(time=time.time(), name="prepare"))
     try:
         job = read_job(run)
+        if job.encoders is not None and (stale := drop_caches_of_others(job.target, job.encoders)):
+            print(f"removed {count(stale, 'cache')} that other encoders made")  # noqa: T201 - this child's log
         staged = stage(
             job.sources,
             job.target,
@@ -93,6 +102,8 @@ def prepare(run: RunDirectory) -> StagedDataset:
             progress=progress,
         )
         _need_pictures(staged)
+        if job.encoders is not None:
+            note_encoders(job.target, job.encoders)
     except (FluxgymError, OSError) as error:
         hint = error.hint if isinstance(error, FluxgymError) else "Check the disk and the folder's permissions."
         title = error.message if isinstance(error, FluxgymError) else f"cannot stage the pictures: {error}"

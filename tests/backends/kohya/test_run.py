@@ -271,3 +271,21 @@ def test_names_that_shells_and_toml_trip_over_survive(tmp_path: Path, monkeypatc
     done = subprocess.run(["sh", str(script)], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((tmp_path / "argv.json").read_text(encoding="utf-8")) == list(planned[1:])
+
+
+def test_caches_of_an_earlier_run_of_that_name_are_not_trained_from(
+    gym: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, "ok_pipe", status=0, lora=True)
+    run = launch(spec_in(gym), workspace=gym)
+    list(follow(run))
+    caches = [gym.root / "datasets/hrld-person" / name for name in ("0_0600x0400_flux.npz", "0_flux_te.npz")]
+    for cache in caches:
+        cache.touch()  # as sd-scripts makes them
+    for length, expected in ((None, [True, True]), (256, [True, False])):
+        shutil.rmtree(run.output_dir)  # the user deletes the run, and trains again under its name
+        flags = {} if length is None else {"t5xxl_max_token_length": length}
+        run = launch(spec_in(gym).model_copy(update={"flags": flags}), workspace=gym)
+        list(follow(run))
+        assert run.name == "hrld-person"
+        assert [cache.exists() for cache in caches] == expected
