@@ -28,7 +28,7 @@ from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.config.settings import Settings, save_theme
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.directory import RunDirectory
-from fluxgym_tui.runs.listing import list_runs
+from fluxgym_tui.runs.listing import RunLister, list_runs
 from fluxgym_tui.runs.state import RunSummary
 from fluxgym_tui.ui.actions import GLOBAL_ACTIONS, all_actions, bindings
 from fluxgym_tui.ui.captioning import Captioning
@@ -41,6 +41,7 @@ from fluxgym_tui.ui.theme import THEMES, AsciiFilter
 
 _KEPT_EVENTS = 500
 _IDLE_S = 0.5  # after the first paint
+_LOOK_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class FluxgymApp(App[None]):
         self.draft_wanted: OpenedDraft | None = None  # chosen before there was a screen to take it
         self.told: deque[Told] = deque(maxlen=_KEPT_EVENTS)
         self.alive_line = ""
+        self._lister: RunLister | None = None
         self.ascii_only = ascii_only
         self.graphics = graphics
         self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
@@ -126,6 +128,8 @@ class FluxgymApp(App[None]):
             self.set_keymap(dict(self._settings.keys))
         self.theme_changed_signal.subscribe(self, self._theme_chosen)
         self.set_timer(_IDLE_S, self._import_screens)
+        self.set_timer(_IDLE_S, self._look_for_runs)
+        self.set_interval(_LOOK_S, self._look_for_runs)
         if self._settings.theme not in (None, self.theme) or self._settings.keys:
             self.set_timer(1.0, self._tell_unknown_settings)  # it reads every screen: not before the first paint
 
@@ -207,8 +211,21 @@ class FluxgymApp(App[None]):
         if self.draft.opened and take is not None:
             self.screen.call_later(take, opened)
 
+    def _look_for_runs(self) -> None:
+        """See every few seconds which runs are alive; the screen Runs does that itself."""
+        if isinstance(self.screen, WorkScreen) and self.screen.NAME != "runs":
+            self._list_runs()
+
+    @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
+    def _list_runs(self) -> None:
+        if self._lister is None:
+            self._lister = RunLister(self.workspace.root / "outputs")
+        runs = self._lister.look()
+        if not get_current_worker().is_cancelled:
+            self.call_from_thread(self.set_alive, runs)
+
     def set_alive(self, runs: Iterable[RunSummary]) -> None:
-        """Take note of the runs that are alive, for the tab bar."""
+        """Take note of the runs that are alive, for the tab bar; `runs` are all of the workspace."""
         alive = [summary for summary in runs if not summary.state.ended]
         line = ""
         if alive:

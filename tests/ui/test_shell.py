@@ -15,6 +15,8 @@ from fluxgym_tui.ui.screens.help import HelpScreen
 from fluxgym_tui.ui.screens.jump import JumpScreen
 from fluxgym_tui.ui.screens.runs import RunsScreen
 from fluxgym_tui.ui.widgets.key_bar import KeyBar
+from fluxgym_tui.ui.widgets.tab_bar import TabBar
+from tests.runs.fake_runs import FakeRun
 from tests.ui.waiting import until
 from tests.ui.written_runs import write_run
 
@@ -154,3 +156,16 @@ async def test_a_theme_is_there_from_the_start_and_as_if_it_had_been_chosen(work
             return app.screen.styles.background, empty.styles.color, app.screen.query_one(KeyBar).styles.background
 
     assert await looks(name, name) == await looks("nord", name)
+
+
+async def test_the_tab_bar_tells_of_a_run_that_another_terminal_started(fake: FakeRun) -> None:
+    app = FluxgymApp(workspace=Workspace(fake.run.output_dir.parent.parent), screen="plan")
+    async with app.run_test(size=(120, 24)) as pilot:
+        fake.start("--steps", "4", "--wait_at", "3")
+        await until(pilot, lambda: "running hrld 50%" in tabs(app), what="the run in the tab bar")
+        fake.open_gate()
+        await until(pilot, lambda: "hrld" not in tabs(app), what="its end")
+
+
+def tabs(app: FluxgymApp) -> str:
+    return app.screen.query_one(TabBar).render_line(0).text

@@ -173,7 +173,6 @@ class LiveScreen(RunWorkScreen):
         self._read_bytes = _size(self.run_dir.events) if message.done else None
         if before is None or before.state != message.summary.state:
             self.refresh_bindings()
-            self.fluxgym.set_alive([message.summary])
             if before is not None and message.summary.state.ended:
                 self._tell_end(message.summary)
 
