@@ -59,6 +59,10 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         raise FluxgymError(
             "--dry-run and --to DIR go together", hint="--dry-run --to DIR writes to DIR what would go up."
         )
+    if args.dry_run or args.card:
+        for name in ("public", "replace"):
+            if getattr(args, name):
+                narrate(f"--{name} has no effect here: nothing is uploaded.")
     workspace = workspace_of(args)
     found = find_run(workspace.root / "outputs", args.run)
     repo_id = _dry_repo(found, args.repo) if args.dry_run or args.card else _repo(found, args.repo)

@@ -66,8 +66,9 @@ def test_a_look_needs_no_login(run: Run, hrld: RunDirectory, hub: StandIn, tmp_p
     assert code == 0
     assert "your-name/hrld-person" in err
     assert hub.requests == []
-    code, _, err = run("publish", hrld.name, "--dry-run", "--to", tmp_path / "again", "--repo", "ada/x")
+    code, _, err = run("publish", hrld.name, "--dry-run", "--to", tmp_path / "again", "--repo", "ada/x", "--public")
     assert "your-name" not in err
+    assert "--public has no effect here" in err
     assert 'load_lora_weights("ada/x"' in (tmp_path / "again/README.md").read_text(encoding="utf-8")
 
 
