@@ -20,6 +20,11 @@ class Signature:
     unnamed: str = ""
 
 
+_MORE_MEMORY = (
+    "Rent a machine with more memory (the T5 alone loads 10 GB), use the fp8 T5 file, or take fewer workers "
+    "(training.max_data_loader_n_workers)."
+)
+
 # The first that fits is told, so what is more special stands before what is more general.
 SIGNATURES: tuple[Signature, ...] = (
     Signature(
@@ -39,11 +44,16 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     Signature(
         code="out_of_host_memory",
-        pattern=r"died with <Signals\.SIGKILL|DataLoader worker .* is killed by signal: Killed|DefaultCPUAllocator: "
-        r"(?:can't|not enough)|(?:^|\n)MemoryError",
-        title="the machine ran out of memory, and the training was killed",
-        fix="Rent one with more memory (the T5 alone loads 10 GB), use the fp8 T5 file, or take fewer workers "
-        "(training.max_data_loader_n_workers).",
+        pattern=r"DefaultCPUAllocator: (?:can't|not enough)|(?:^|\n)MemoryError",
+        title="the machine ran out of memory",
+        fix=_MORE_MEMORY,
+        anywhere=True,
+    ),
+    Signature(
+        code="out_of_host_memory",
+        pattern=r"died with <Signals\.SIGKILL|DataLoader worker .* is killed by signal: Killed",
+        title="the training was killed, most often because the machine ran out of memory",
+        fix=_MORE_MEMORY,
         anywhere=True,
     ),
     Signature(
