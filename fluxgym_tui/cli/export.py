@@ -73,6 +73,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             f"there is no target {args.to!r}",
             hint=(f"Did you mean {near}? " if near else "") + f"There are: {', '.join(TARGETS)}; a folder has a /.",
         )
+    if args.checkpoint is not None and target.module == "training_files":
+        raise FluxgymError(f"--checkpoint has no meaning for {args.to}, which takes a spec", hint="Leave it out.")
     module: Any = importlib.import_module(f"fluxgym_tui.cli.exports.{target.module}")
     code: ExitCode = module.export(args.source, Path(files[0]) if files else None, args, out)
     return code

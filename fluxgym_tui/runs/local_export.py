@@ -51,10 +51,10 @@ def export_to_program(
     folders = lora_folders(program, workspace=workspace)
     if not folders:
         tops = ", ".join(str(top) for top in program_tops(program, workspace=workspace))
-        variable = " or set COMFYUI_PATH" if program == "comfyui" else ""
+        variable = ", or set COMFYUI_PATH" if program == "comfyui" else ""
         raise FluxgymError(
             [f"no {_TITLES[program]} was found on this machine", f"looked for: {tops}"],
-            hint=f"Name its LoRA folder, --to .../models/{_LORA_FOLDERS[program]}{variable}.",
+            hint=f"Name its LoRA folder (--to .../models/{_LORA_FOLDERS[program]}){variable}.",
             code=ExitCode.NOT_FOUND,
         )
     done = export_to_folder(run, folders[0], checkpoint=checkpoint, program=program, replace=replace)

@@ -49,3 +49,6 @@ def test_what_it_does_not_take(run: Run, hrld: RunDirectory, tmp_path: Path) -> 
     assert code == 4
     assert "no LoRA file '77'" in err
     assert not (tmp_path / "x").exists()
+    code, _, err = run("export", "spec.yaml", "--to", "toml", "x.toml", "--checkpoint", "4")
+    assert code == 2
+    assert "no meaning for toml" in err
