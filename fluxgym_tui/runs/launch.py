@@ -67,6 +67,8 @@ def launch(
         )
     if ready.spec.after.publish:
         _need_writer(tell)
+    if ready.model.note is not None:
+        tell(f"{ready.model.key}: {ready.model.note}")
     if ready.to_fetch:
         tell(fetch_words(ready.model_state, ready.to_fetch))
         check_all_access(ready.to_fetch)

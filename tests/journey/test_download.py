@@ -24,6 +24,7 @@ tiny:
   repo: {REPO}
   file: flux1-tiny.safetensors
   license: apache-2.0
+  note: only for a test
   gated: true
   flags: {{t5xxl_max_token_length: 64}}
   clip_l: {{repo: {REPO}, file: clip_l.safetensors}}
@@ -76,6 +77,8 @@ def test_a_model_from_afar_is_fetched_and_trained_on(
     hub.faults["flux1-tiny.safetensors"] = standin.Fault(cut_after=[1_000_000])
     done = train(workspace)
     assert done.returncode == 0, done.stderr
+    assert "tiny: only for a test" in done.stderr
+    assert "4 files of tiny to download" in done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     phases = [event["name"] for event in events if event.get("kind") == "phase"]
     assert phases[:2] == ["download", "prepare"]
