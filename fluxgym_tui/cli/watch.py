@@ -62,6 +62,6 @@ def files_made(run: RunDirectory) -> list[str]:
     samples = sorted(run.samples.glob("*.png")) if run.samples.is_dir() else []
     if samples:
         lines.append(f"  {run.samples}/  {count(len(samples), 'sample picture')}")
-    if run.exists():  # fluxgym's runs have none
+    if run.manifest.is_file():  # fluxgym's runs have none
         lines.append(f"  {run.run_dir}/  spec, events and logs")
     return [f"files of {run.name}:", *lines]

@@ -20,8 +20,12 @@ _SAVED_ON_THE_WAY = re.compile(r"-(?:\d{6}|step\d{8})")
 
 
 def is_adopted(run: RunDirectory) -> bool:
-    """Whether `run` is another program's: nothing of ours is in its folder, and something of a training is."""
-    return not run.exists() and _looks_trained(run.output_dir)
+    """Whether `run` is another program's: no run of ours was made in its folder, and something of a training is there.
+
+    A note of ours, on which LoRA was picked, makes it no run of ours.
+    """
+    ours = (run.manifest, run.command, run.events)
+    return not any(path.exists() for path in ours) and _looks_trained(run.output_dir)
 
 
 def refuse_adopted(run: RunDirectory) -> None:

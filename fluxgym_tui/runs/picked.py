@@ -20,6 +20,7 @@ def pick(run: RunDirectory, lora: Path) -> None:
     if lora.parent != run.output_dir or not lora.is_file():
         raise FluxgymError(f"{lora} is no LoRA file of {run.name}", hint=f"They lie in {run.output_dir}.")
     try:
+        run.run_dir.mkdir(exist_ok=True)  # another program's run has none
         write_json(_file(run), {"schema": 1, "lora": lora.name})
     except OSError as error:
         raise FluxgymError(

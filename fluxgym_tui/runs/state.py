@@ -96,12 +96,13 @@ def read_state(run: RunDirectory) -> RunSummary:
     Raises:
         FluxgymError: there is no run in that folder.
     """
-    if not run.exists():
+    if not run.manifest.is_file():
         # Imported here: it builds on this module, and few folders are of another program.
         from fluxgym_tui.runs.adopted import adopted_state, is_adopted
 
         if is_adopted(run):
             return adopted_state(run)
+    if not run.exists():
         raise FluxgymError(
             f"{run.output_dir} holds no run",
             hint="`fluxgym-tui runs` lists the runs there are.",

@@ -17,6 +17,7 @@ from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory, create
 from fluxgym_tui.runs.follow import follow
 from fluxgym_tui.runs.listing import RunLister, find_run, list_runs
+from fluxgym_tui.runs.picked import pick
 from fluxgym_tui.runs.publication import prepare_publication
 from fluxgym_tui.runs.remove import remove
 from fluxgym_tui.runs.resume import prospects, resume
@@ -108,6 +109,16 @@ def test_it_can_be_cloned_into_a_spec(tmp_path: Path, vram: str) -> None:
     assert flags.get("network_args") == (("train_blocks=single",) if vram == "12G" else None)
     assert flags.get("blocks_to_swap") == (18 if vram == "12G" else None)
     assert [note.title for note in found.notes if note.severity == "warning"] == []
+
+
+def test_a_lora_of_it_can_be_picked(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "hrld")
+    finish(root, "hrld")
+    run = find_run(root / "outputs", "hrld")
+    pick(run, run.output_dir / "hrld-000008.safetensors")
+    assert RunFiles(run).choose().path.name == "hrld-000008.safetensors"
+    assert is_adopted(run)
+    assert read_state(run).state is RunState.FINISHED
 
 
 def test_it_is_found_where_it_was_moved_to(tmp_path: Path) -> None:
