@@ -176,6 +176,6 @@ async def test_cells_are_as_high_as_the_pictures_and_their_paths_can_be_copied(w
     app = FluxgymApp(workspace=workspace, screen="samples", run=run)
     async with app.run_test(size=(100, 40)) as pilot:
         grid = app.screen.query_one(SampleGrid)
-        await until(pilot, lambda: grid.virtual_size.height == 2 * (9 + 2), what="the height of the pictures")
+        await until(pilot, lambda: grid._cell.height == 9 + 2, what="the height of the pictures")
         await pilot.press("j", "y")
         assert app.clipboard == str(run.samples / "hrld_000020_01.png")

@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import work
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -78,14 +78,31 @@ class SampleGrid(ScrollView, can_focus=True):
             self._thumbs.clear()
             self._cell = MOST
             self.row, self.column = 0, max(0, len(table.moments) - 1)
+            self.call_after_refresh(self._to_cursor)
         self._resized()
 
     def _resized(self) -> None:
         if self.table is not None:
+            # So much that the last column and row can stand whole at the left and the top of what is seen.
+            columns, rows = self._seen
             self.virtual_size = Size(
-                len(self.table.moments) * self._cell.width + _GUTTER, len(self.table.prompts) * self._cell.height
+                max(0, len(self.table.moments) - columns) * self._cell.width + self.size.width,
+                max(0, len(self.table.prompts) - rows) * self._cell.height + self.size.height,
             )
         self.refresh()
+
+    @property
+    def _seen(self) -> tuple[int, int]:
+        """How many whole columns and rows are in sight."""
+        return (
+            max(1, (self.size.width - _GUTTER) // self._cell.width),
+            max(1, (self.size.height + 1) // self._cell.height),
+        )
+
+    def on_resize(self) -> None:
+        """Another room, other columns."""
+        self._resized()
+        self.call_after_refresh(self._to_cursor)
 
     def action_move(self, rows: int, columns: int) -> None:
         """Move the cursor, if there is something to move to."""
@@ -98,8 +115,12 @@ class SampleGrid(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def _to_cursor(self) -> None:
-        width, height = self._cell
-        self.scroll_to_region(Region(self.column * width, self.row * height, width, height), animate=False)
+        """Scroll by whole cells, so that no picture is cut at the left or the top."""
+        columns, rows = self._seen
+        first = (round(self.scroll_x / self._cell.width), round(self.scroll_y / self._cell.height))
+        column = min(self.column, max(first[0], self.column - columns + 1))
+        row = min(self.row, max(first[1], self.row - rows + 1))
+        self.scroll_to(column * self._cell.width, row * self._cell.height, animate=False, force=True)
 
     def action_zoom(self) -> None:
         """See the cell large."""
