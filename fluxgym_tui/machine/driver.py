@@ -24,9 +24,18 @@ class DriverFacts:
 
 def driver_facts(*, amd_device: Path = _AMD_DEVICE) -> DriverFacts:
     """The drivers of this machine."""
+    # Drivers before 510 do not know what a capability is, and answer such a question with an error.
+    for fields in ("driver_version,compute_cap", "driver_version"):
+        found = parse_driver(_ask(fields))
+        if found.nvidia is not None:
+            return found
+    return DriverFacts(amd=amd_device.exists())
+
+
+def _ask(fields: str) -> str:
     try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"],
+        return subprocess.run(
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
             capture_output=True,
             text=True,
             errors="replace",
@@ -34,9 +43,7 @@ def driver_facts(*, amd_device: Path = _AMD_DEVICE) -> DriverFacts:
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        answer = ""
-    found = parse_driver(answer)
-    return found if found.nvidia is not None else DriverFacts(amd=amd_device.exists())
+        return ""
 
 
 def parse_driver(text: str) -> DriverFacts:

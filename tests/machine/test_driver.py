@@ -24,3 +24,8 @@ def test_the_driver_is_asked_and_its_absence_is_no_error(tmp_path: Path, monkeyp
     stand_in.write_text("#!/bin/sh\necho '580.65.06, 9.0'\n", encoding="utf-8")
     stand_in.chmod(0o755)
     assert driver_facts(amd_device=device) == DriverFacts(nvidia=580, capabilities=((9, 0),))
+    stand_in.write_text(
+        "#!/bin/sh\ncase $1 in *compute_cap*) echo 'not a valid field'; exit 2;; esac\necho 470.82.01\n",
+        encoding="utf-8",
+    )
+    assert driver_facts(amd_device=device) == DriverFacts(nvidia=470)
