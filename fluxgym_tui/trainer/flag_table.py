@@ -163,7 +163,8 @@ _HONOURED = (
     _takes(
         "lr_scheduler", str, "constant", "as transformers defines them",
         choices=("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial",
-                 "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "piecewise_constant"),
+                 "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "piecewise_constant",
+                 "adafactor"),
     ),
     _takes(
         "lr_scheduler_args", str, None,

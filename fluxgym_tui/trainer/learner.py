@@ -18,7 +18,7 @@ from fluxgym_tui.trainer.conditioning import TextSource
 from fluxgym_tui.trainer.flux import Flux
 from fluxgym_tui.trainer.lora import CLIP_PREFIX, LoraNetwork, create_lora, lora_from_state
 from fluxgym_tui.trainer.noise import drawn_losses
-from fluxgym_tui.trainer.optim import averaged, clip_gradients
+from fluxgym_tui.trainer.optim import averaged, clip_gradients, finds_its_rate, found_rates
 from fluxgym_tui.trainer.setup import Setup, build_optimization, clip_learning_rate, transformer_learning_rate
 from fluxgym_tui.trainer.state import TrainState, join_optimizer, split_optimizer
 
@@ -104,6 +104,8 @@ class Learner:
             norms = NormFacts(gradient=self.network.average_gradient_norm())
         self.optimizer.step()
         self._schedule.step()
+        if finds_its_rate(self.optimizer):
+            rates = dict(zip(self.group_names, found_rates(self.optimizer), strict=True))
         if options.scale_weight_norms:
             shrunk, average, largest = self.network.limit_norms(options.scale_weight_norms)
             norms = NormFacts(shrunk=shrunk, average=average, largest=largest)

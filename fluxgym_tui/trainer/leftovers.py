@@ -9,6 +9,7 @@ from pathlib import Path
 
 KEPT_OF_NAME = 40  # `write_atomic` names its temporary files by so much of the name they are for
 _TORN = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
+_UNNAMED_SAMPLE = re.compile(r"e?\d{6}_\d{2}_\d{14}")  # of a training without output_name
 UNFINISHED, REPLACED = ".unfinished", ".replaced"  # what `write_state` calls a folder while it writes
 
 
@@ -25,7 +26,8 @@ def remove_leftovers(output_dir: Path, output_name: str) -> None:
             path.unlink(missing_ok=True)
     for path in _entries(output_dir / "sample"):
         name = _torn_name(path)
-        if name is not None and (name.startswith(f"{output_name}_") or _cut(name, f"{output_name}_")):
+        ours = name is not None and (name.startswith(f"{output_name}_") or _cut(name, f"{output_name}_"))
+        if ours or (name is not None and _UNNAMED_SAMPLE.match(name)):
             path.unlink(missing_ok=True)
     _settle_states(output_dir, output_name)
 

@@ -50,13 +50,36 @@ def _adafactor(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optim
     _refuse_unknown(
         arguments, known=set(inspect.signature(Adafactor).parameters) - {"params", "lr"}, optimizer="Adafactor"
     )
-    if arguments.get("relative_step", True):
+    # As in sd-scripts: it finds its own rate unless told otherwise, and a warm-up of its own needs that.
+    relative = arguments.get("relative_step", True) or arguments.get("warmup_init", False)
+    if not relative:
+        given: Optimizer = Adafactor(groups, lr=lr, **arguments)  # type: ignore[no-untyped-call]
+        return given
+    if len({group.get("lr", lr) for group in groups}) > 1:
         raise FluxgymError(
-            "Adafactor with relative_step=True makes its own learning rate, which the built-in trainer lacks.",
-            hint='Give --optimizer_args "relative_step=False" "scale_parameter=False" "warmup_init=False".',
+            "Adafactor with relative_step=True finds one rate for all weights, and several are given.",
+            hint='Leave unet_lr, text_encoder_lr and loraplus ratios out, or give "relative_step=False"'
+            ' "scale_parameter=False" "warmup_init=False" to --optimizer_args.',
         )
-    optimizer: Optimizer = Adafactor(groups, lr=lr, **arguments)  # type: ignore[no-untyped-call]
+    without_rates = [{name: value for name, value in group.items() if name != "lr"} for group in groups]
+    optimizer: Optimizer = Adafactor(  # type: ignore[no-untyped-call]
+        without_rates, lr=None, **{**arguments, "relative_step": True}
+    )
+    for group in optimizer.param_groups:  # the schedule wants a number, which the optimiser does not look at
+        group["lr"] = lr
     return optimizer
+
+
+def finds_its_rate(optimizer: Optimizer) -> bool:
+    """Whether `optimizer` is an Adafactor that no schedule steers."""
+    return bool(optimizer.param_groups[0].get("relative_step", False))
+
+
+def found_rates(optimizer: Optimizer) -> list[float]:
+    """The rates that such an Adafactor made its last step with, one a group; the given one before the first."""
+    get: Callable[[dict[str, Any], dict[str, Any]], Any] = optimizer._get_lr  # type: ignore[attr-defined]
+    states = [(group, optimizer.state.get(group["params"][0])) for group in optimizer.param_groups]
+    return [float(get(group, state) if state else group["lr"]) for group, state in states]
 
 
 def _prodigy(groups: Groups, *, lr: float, arguments: dict[str, Any]) -> Optimizer:
@@ -211,6 +234,7 @@ Shape = Callable[[float, ScheduleSettings], float]
 # What is left of the learning rate when `p` (0..1) of the steps after the warm-up are done, as transformers defines it.
 SHAPES: dict[str, Shape] = {
     "constant": lambda p, s: 1.0,
+    "adafactor": lambda p, s: 1.0,  # the optimiser's own affair
     "constant_with_warmup": lambda p, s: 1.0,
     "linear": lambda p, s: 1 - p,
     "cosine": lambda p, s: 0.5 * (1 + math.cos(math.pi * p)),
@@ -274,10 +298,27 @@ def step_rules(arguments: Sequence[str]) -> tuple[list[tuple[int, float]], float
         raise FluxgymError(f"--lr_scheduler_args step_rules={given['step_rules']} cannot be read.", hint=hint) from None
 
 
+def _check_found_rate(optimizer: Optimizer, settings: ScheduleSettings) -> None:
+    """FluxgymError where a schedule is asked for that nothing would follow."""
+    own = finds_its_rate(optimizer)
+    if own and (settings.lr_scheduler not in ("constant", "adafactor") or settings.lr_warmup_steps):
+        raise FluxgymError(
+            "Adafactor with relative_step=True follows no --lr_scheduler and no --lr_warmup_steps.",
+            hint='Leave them out, or give --optimizer_args "relative_step=False" "scale_parameter=False"'
+            ' "warmup_init=False".',
+        )
+    if settings.lr_scheduler == "adafactor" and not own:
+        raise FluxgymError(
+            "--lr_scheduler adafactor is for --optimizer_type Adafactor with relative_step=True.",
+            hint="Choose another schedule, or leave relative_step=False out of --optimizer_args.",
+        )
+
+
 def build_schedule(
     optimizer: Optimizer, *, settings: ScheduleSettings, total_steps: int, learning_rate: float
 ) -> LambdaLR:
     """The schedule that sd-scripts' `--lr_scheduler` names, for `total_steps` update steps. FluxgymError on others."""
+    _check_found_rate(optimizer, settings)
     if settings.lr_scheduler not in (*SHAPES, "inverse_sqrt", "piecewise_constant"):
         raise FluxgymError(
             f"--lr_scheduler {settings.lr_scheduler} is not honoured by the built-in trainer.",

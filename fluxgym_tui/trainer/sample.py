@@ -122,7 +122,7 @@ def decode_picture(autoencoder: Autoencoder, latents: Tensor) -> Image.Image:
 def sample_path(
     folder: Path,
     *,
-    output_name: str,
+    output_name: str | None,
     prompt_index: int,
     seed: int | None,
     step: int,
@@ -131,8 +131,10 @@ def sample_path(
 ) -> Path:
     """Where a sample goes: `NAME_000100_00_20260131235959_42.png`.
 
-    After an epoch its number stands in the step's place, as `e000004`; without a seed the last part is left out.
+    After an epoch its number stands in the step's place, as `e000004`; without a seed the last part is left out, and
+    where the training has no name the first.
     """
     when = f"{step:06d}" if epoch is None else f"e{epoch:06d}"
     last = "" if seed is None else f"_{seed}"
-    return folder / f"{output_name}_{when}_{prompt_index:02d}_{now:%Y%m%d%H%M%S}{last}.png"
+    first = "" if output_name is None else f"{output_name}_"
+    return folder / f"{first}{when}_{prompt_index:02d}_{now:%Y%m%d%H%M%S}{last}.png"

@@ -89,7 +89,7 @@ class Sampler:
             picture = decode_picture(autoencoder, states.pop())
             path = sample_path(
                 folder,
-                output_name=setup.output_name,
+                output_name=setup.options.output_name,
                 prompt_index=index,
                 seed=prompt.seed,
                 step=moment.step,

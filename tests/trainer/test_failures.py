@@ -224,6 +224,7 @@ def test_what_a_killed_trainer_left_goes_at_the_next_start(dataset: Path, tmp_pa
         out / ".last-000002.safetensors.ab_12cd3.tmp",
         out / ".last-step00000002.safetensors.ab_12cd3.tmp",
         out / "sample" / ".last_e000001_00_20260101000000.png.ab_12cd3.tmp",
+        out / "sample" / ".000007_01_20260101000000_42.png.ab_12cd3.tmp",
         tmp_path / "photos" / ".0_flux_te.npz.ab_12cd3.tmp",
         tmp_path / "photos" / ".0_0064x0064_flux.npz.fingerprint.json.ab_12cd3.tmp",
     ]

@@ -21,6 +21,8 @@ from fluxgym_tui.trainer.optim import (
     build_schedule,
     check_schedule,
     clip_gradients,
+    finds_its_rate,
+    found_rates,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,14 +178,47 @@ def test_arguments_reach_the_optimizer() -> None:
         ("AdamW", ["lr=1"], "lr"),
         ("AdamW", ["weight_decay"], "cannot be read"),
         ("AdamW", ["weight_decay=much"], "cannot be read"),
-        ("Adafactor", ["relative_step=True"], "relative_step"),
-        ("Adafactor", [], "relative_step"),
         ("Adafactor", ["relative_step=False", "amsgrad=True"], "amsgrad"),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(name: str, arguments: list[str], words: str) -> None:
     with pytest.raises(FluxgymError, match=re.escape(words)):
         build_optimizer([parameter()], optimizer_type=name, learning_rate=LR, optimizer_args=arguments)
+
+
+@pytest.mark.parametrize("arguments", [[], ["relative_step=False", "warmup_init=True"], ["clip_threshold=0.5"]])
+def test_an_adafactor_that_finds_its_rate_is_transformers_own(arguments: list[str]) -> None:
+    from transformers.optimization import Adafactor, AdafactorSchedule  # slow to import
+
+    ours, theirs = parameter(), parameter()
+    optimizer = build_optimizer([ours], optimizer_type="Adafactor", learning_rate=LR, optimizer_args=arguments)
+    settings = ScheduleSettings(lr_scheduler="adafactor")
+    schedule = build_schedule(optimizer, settings=settings, total_steps=STEPS, learning_rate=LR)
+    named: dict[str, Any] = {"warmup_init": True} if "warmup_init=True" in arguments else {}
+    named |= {"clip_threshold": 0.5} if "clip_threshold=0.5" in arguments else {}
+    reference = Adafactor([theirs], lr=None, **named)  # type: ignore[no-untyped-call]
+    expected = AdafactorSchedule(reference, LR)  # type: ignore[no-untyped-call]
+    for _ in range(4):
+        assert finds_its_rate(optimizer)
+        assert torch.equal(learned(optimizer, ours, steps=1), learned(reference, theirs, steps=1))
+        schedule.step()
+        expected.step()
+        assert found_rates(optimizer) == [float(rate) for rate in expected.get_last_lr()]
+    assert not torch.equal(ours, parameter())
+
+
+def test_what_an_adafactor_that_finds_its_rate_would_not_follow_is_refused() -> None:
+    groups = [{"params": [parameter()], "lr": rate} for rate in (LR, 4 * LR)]
+    with pytest.raises(FluxgymError, match="finds one rate for all weights"):
+        build_optimizer(groups, optimizer_type="Adafactor", learning_rate=LR)
+    relative = build_optimizer([parameter()], optimizer_type="Adafactor", learning_rate=LR)
+    plain = build_optimizer([parameter()], optimizer_type="AdamW", learning_rate=LR)
+    for optimizer, settings, words in (
+        (relative, ScheduleSettings(lr_scheduler="cosine"), "follows no --lr_scheduler"),
+        (plain, ScheduleSettings(lr_scheduler="adafactor"), "is for --optimizer_type Adafactor"),
+    ):
+        with pytest.raises(FluxgymError, match=words):
+            build_schedule(optimizer, settings=settings, total_steps=9, learning_rate=LR)
 
 
 @pytest.mark.parametrize(("limit", "scale"), [(1.0, 0.2), (10.0, 1.0), (0.0, 1.0)])

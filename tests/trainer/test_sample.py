@@ -101,3 +101,5 @@ def test_names_are_sd_scripts_own(tmp_path: Path) -> None:
     assert path == tmp_path / "cat_000100_01_20260131235958_42.png"
     path = sample_path(tmp_path, output_name="cat", prompt_index=0, seed=None, step=100, epoch=4, now=now)
     assert path == tmp_path / "cat_e000004_00_20260131235958.png"
+    path = sample_path(tmp_path, output_name=None, prompt_index=0, seed=7, step=100, now=now)
+    assert path == tmp_path / "000100_00_20260131235958_7.png"

@@ -20,9 +20,11 @@ from fluxgym_tui.trainer.state import TrainState, join_optimizer, read_state, sp
 from fluxgym_tui.trainer.stopping import Stopped, StopRequest
 from tests.trainer.trainer_options import QUICK, drawn_dataset, kinds, options_for, read_events, train_quickly
 
-LONG = ("--max_train_epochs", "3", "--save_state", "--lr_scheduler", "cosine", "--lr_warmup_steps", "2")
+LONG = ("--max_train_epochs", "3", "--save_state")
+SCHEDULE = ("--lr_scheduler", "cosine", "--lr_warmup_steps", "2")
 ADAFACTOR = ("--optimizer_type", "Adafactor", "--optimizer_args", "relative_step=False", "scale_parameter=False",
              "warmup_init=False")  # fmt: skip
+OWN_RATE = ("--optimizer_type", "Adafactor", "--network_dim", "5")
 PRODIGY = ("--optimizer_type", "Prodigy", "--unet_lr", "1", "--optimizer_args", "d0=1e-4")
 EIGHT_BIT = ("--optimizer_type", "PagedAdamW8bit", "--network_dim", "32")  # smaller matrices stay in 32 bits
 DROPOUT = ("--network_dropout", "0.2", "--ip_noise_gamma", "0.1", "--ip_noise_gamma_random_strength",
@@ -61,12 +63,13 @@ def train_until(dataset: Path, folder: Path, *flags: str, step: int) -> Path:
 @pytest.mark.usefixtures("signals", "one_thread")
 @pytest.mark.parametrize(
     "optimizer",
-    [(), ADAFACTOR, DROPOUT, PRODIGY, EIGHT_BIT],
-    ids=["AdamW", "Adafactor", "dropout and LoRA+", "Prodigy", "eight bits"],
+    [(), ADAFACTOR, OWN_RATE, DROPOUT, PRODIGY, EIGHT_BIT],
+    ids=["AdamW", "Adafactor", "its own rate", "dropout and LoRA+", "Prodigy", "eight bits"],
 )
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
 def test_stopped_twice_is_never_stopped(dataset: Path, tmp_path: Path, optimizer: tuple[str, ...]) -> None:
-    flags = (*LONG, *optimizer)
+    schedule = () if optimizer is OWN_RATE else SCHEDULE
+    flags = (*LONG, *schedule, *optimizer)
     whole = kinds(train_quickly(dataset, tmp_path / "whole", *flags), "step")
 
     first = train_until(dataset, tmp_path / "parts", *flags, step=2)
