@@ -1,5 +1,6 @@
 """What a run publishes, as plain data: the LoRA, its card, the samples used and a spec without local paths."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Publication:
     card: str
     files: tuple[Upload, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> str:
+        """The LoRA's name in the repository."""
+        return _weights_in_repo(self.checkpoint)
 
     @property
     def size_bytes(self) -> int:
@@ -85,7 +91,7 @@ def publication_of(files: RunFiles, chosen: Checkpoint, *, repo_id: str, workspa
         CardFacts(
             title=str(facts.get("title") or header.get("modelspec.title") or run.name),
             repo_id=repo_id,
-            weights=chosen.path.name,
+            weights=_weights_in_repo(chosen),
             base=_base(facts, header, workspace=workspace, notes=notes),
             trigger=_trigger(facts),
             samples=[
@@ -105,7 +111,7 @@ def publication_of(files: RunFiles, chosen: Checkpoint, *, repo_id: str, workspa
         )
     )
     uploads = [
-        Upload(path_in_repo=chosen.path.name, source=chosen.path),
+        Upload(path_in_repo=_weights_in_repo(chosen), source=chosen.path),
         Upload(path_in_repo="README.md", data=card.encode("utf-8")),
         *(Upload(path_in_repo=_in_repo(picture), source=picture.path) for picture in samples.pictures),
     ]
@@ -153,7 +159,14 @@ def _note(run: RunDirectory) -> Path:
 
 
 def _in_repo(picture: SamplePicture) -> str:
-    return f"{SAMPLES_IN_REPO}/{picture.path.name}"
+    """Where a sample goes; a card links it, so there are no spaces and the like in its name."""
+    name = re.sub(r"[^\w.+-]", "_", picture.path.name)
+    return f"{SAMPLES_IN_REPO}/{name}"
+
+
+def _weights_in_repo(chosen: Checkpoint) -> str:
+    """The LoRA's own name, but for bytes that are no UTF-8."""
+    return re.sub("[\ud800-\udfff]", "_", chosen.path.name)
 
 
 def _manifest(run: RunDirectory) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def publish_run(
         ours=_ours(publication),
         replace=replace,
         stale=stale_samples(publication),
-        message=f"Publish {publication.checkpoint.path.name}",
+        message=f"Publish {publication.weights}",
         progress=progress,
         cancelled=cancelled,
     )
@@ -79,7 +79,7 @@ def publish_run(
 
 def _ours(publication: Publication) -> set[str]:
     """Files that make a repository one of this run: its LoRA files, and what it put there before."""
-    names = {path.name for path in publication.run.output_dir.glob("*.safetensors")}
+    names = {path.name for path in publication.run.output_dir.glob("*.safetensors")} | {publication.weights}
     before = published_before(publication.run)
     return names | (set(before.get("files", ())) if before.get("repo_id") == publication.repo_id else set())
 

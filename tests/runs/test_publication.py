@@ -12,6 +12,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.files import read_json, write_json
 from fluxgym_tui.config.specfile import load_spec
 from fluxgym_tui.runs.checkpoints import RunFiles
+from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.picked import pick
 from fluxgym_tui.runs.publication import (
     Publication,
@@ -222,6 +223,20 @@ def test_a_folder_without_facts_of_ours_is_published_by_its_files(outputs: Path)
     assert "| learning_rate | 0.0008 |" in publication.card
     assert "spec.yaml" not in paths(publication)
     assert not run.run_dir.exists()
+
+
+def test_names_of_any_bytes_become_names_that_a_card_can_link(outputs: Path) -> None:
+    run = publishable_run(outputs)
+    old = run.output_dir
+    odd = old.with_name("my lora \udcff")
+    old.rename(odd)
+    shutil.rmtree(odd / "run")
+    for path in [*odd.glob("*.safetensors"), *(odd / "sample").iterdir()]:
+        path.rename(path.with_name(path.name.replace("hrld-person", "my lora \udcff")))
+    publication = prepare_publication(RunDirectory(odd), repo_id="a/b")
+    assert paths(publication)[0] == "my lora _.safetensors"
+    assert widget(publication)[0][1] == "sample/my_lora___e000008_00_20261122120000_42.png"
+    assert "".join(paths(publication)).encode("utf-8")
 
 
 def test_the_same_run_gives_the_same_bytes(outputs: Path) -> None:
