@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.directory import RunDirectory
 
 
@@ -40,9 +41,11 @@ def differences(runs: Sequence[RunDirectory]) -> tuple[list[Difference], list[Ru
 
 
 def _settings(run: RunDirectory) -> dict[str, str]:
-    from fluxgym_tui.config.specfile import load_spec  # brings pydantic, which listing runs does without
+    from fluxgym_tui.config.importers import import_spec  # brings pydantic, which listing runs does without
+    from fluxgym_tui.config.specfile import load_spec
 
-    return dict(_flattened("", load_spec(run.spec).model_dump(mode="json")))
+    spec = import_spec(run.output_dir).spec if is_adopted(run) else load_spec(run.spec)
+    return dict(_flattened("", spec.model_dump(mode="json")))
 
 
 def _flattened(prefix: str, value: Any) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from fluxgym_tui.config.workspace import find_workspace
 from fluxgym_tui.machine import other_trainers
 from fluxgym_tui.runs.adopted import is_adopted
 from fluxgym_tui.runs.checkpoints import RunFiles
+from fluxgym_tui.runs.compare import differences
 from fluxgym_tui.runs.control import request_stop
 from fluxgym_tui.runs.directory import RunDirectory, create
 from fluxgym_tui.runs.follow import follow
@@ -212,3 +213,11 @@ def test_a_training_made_on_windows_keeps_its_settings(tmp_path: Path) -> None:
     assert (found.spec.name, found.spec.base_model, found.spec.training.learning_rate) == ("hrld", "flux-dev", 8e-4)
     assert found.spec.dataset.path == root / "datasets" / "hrld"
     assert found.spec.extra_args == ()
+
+
+def test_it_is_compared_by_its_settings(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "a", "hrld", vram="12G")
+    other = write_folder(tmp_path / "b", "hrld")
+    found, unread = differences([RunDirectory(folder / "outputs" / "hrld") for folder in (root, other)])
+    assert unread == []
+    assert {one.key: one.values for one in found}["training.network_args"] == ("train_blocks=single", None)

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from fluxgym_tui.base.events import SampleEvent
 from fluxgym_tui.base.text import terminal_safe
+from fluxgym_tui.runs.adopted import adopted_events, is_adopted
 from fluxgym_tui.runs.compare import Difference, differences
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.journal import read_entries
@@ -78,7 +79,9 @@ class CompareScreen(Dialog[None]):
         histories = []
         for run in self._runs:
             history = RunHistory()
-            history.feed(entry.event for entry, _ in read_entries(run.events))
+            history.feed(
+                adopted_events(run) if is_adopted(run) else (entry.event for entry, _ in read_entries(run.events))
+            )
             histories.append(history)
         self.post_message(RunsRead(tuple(histories), *differences(self._runs)))
 
