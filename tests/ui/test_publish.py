@@ -181,6 +181,22 @@ async def test_the_picked_file_is_taken_and_another_can_be_chosen(
         await shown(pilot, app, "640 steps (epoch 8)")
 
 
+async def test_what_a_run_saves_meanwhile_is_there_by_itself(
+    workspace: Workspace, state: Publishing, hrld: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxgym_tui.ui.screens.publish._LOOK_S", 0.05)
+    last = hrld.output_dir / "hrld-person.safetensors"
+    kept = last.read_bytes()
+    last.unlink()
+    app = FluxgymApp(workspace=workspace, screen="publish", run=hrld)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot, app)
+        await shown(pilot, app, "320 steps (epoch 4)")
+        await until(pilot, lambda: screen(app)._changed, what="a first look")
+        last.write_bytes(kept)
+        await shown(pilot, app, "640 steps (epoch 8)")
+
+
 async def test_the_name_is_checked_as_it_is_typed_and_the_card_follows(
     workspace: Workspace, state: Publishing, hrld: RunDirectory
 ) -> None:

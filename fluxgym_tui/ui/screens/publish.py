@@ -42,6 +42,7 @@ from fluxgym_tui.ui.theme import MUTED
 from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.picture import Picture
 
+_LOOK_S = 2.0
 _MOST_ROWS = 12  # of the list of files; more are scrolled to
 _TYPING_S = 0.4  # the card is made anew when the name has stood for so long
 
@@ -94,6 +95,11 @@ class PublishScreen(PublishAccount):
         for name in ("#middle", "#state", "#empty"):
             self.query_one(name).display = False
         self.query_one("#files").focus()
+        self.set_interval(_LOOK_S, self._look_if_seen)
+
+    def _look_if_seen(self) -> None:
+        if self.is_current and not self.uploading:
+            self.look()
 
     @on(events.ScreenResume)
     def _resumed(self) -> None:

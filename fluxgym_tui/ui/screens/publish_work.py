@@ -84,6 +84,7 @@ class PublishWork(WorkScreen):
         self.account: Account | None = None
         self.wanted: str | None = None
         self.typed: str | None = None
+        self._changed: list[int] = []  # when the run's folders last did
 
     @property
     def _root(self) -> Path:
@@ -127,6 +128,21 @@ class PublishWork(WorkScreen):
             if any(summary.path.glob("*.safetensors")):
                 return RunDirectory(summary.path)
         return None
+
+    @work(thread=True, exclusive=True, group="look", exit_on_error=False)
+    def look(self) -> None:
+        """Gather anew where a LoRA file or a sample came or went since, as a run that goes on has them come."""
+        if self.run_dir is None:
+            return
+        changed = []
+        for folder in (self.run_dir.output_dir, self.run_dir.samples):
+            try:
+                changed.append(folder.stat().st_mtime_ns)
+            except OSError:  # not there yet, or no more
+                changed.append(0)
+        before, self._changed = self._changed, changed
+        if before and before != changed:
+            self.app.call_from_thread(self.gather)
 
     @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
     def find_runs(self) -> None:
