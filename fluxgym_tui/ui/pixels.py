@@ -40,14 +40,14 @@ _SIXEL_ROWS = 6
 
 
 class PixelPicture:
-    """A picture ready to be shown in `columns` by `rows` cells.
+    """A picture ready to be shown in `columns` by `rows` cells, made for a room of so many.
 
     Kitty: `before` goes to the terminal once, `strips` are its cells, `after` frees it. Sixel: `pixels` goes to the
     terminal at the picture's upper left cell whenever that is drawn.
     """
 
-    def __init__(self, image: "Image", columns: int, rows: int, *, kind: str) -> None:
-        self.columns, self.rows = columns, rows
+    def __init__(self, image: "Image", columns: int, rows: int, *, kind: str, room: tuple[int, int]) -> None:
+        self.columns, self.rows, self.room = columns, rows, room
         self.before, self.after, self.pixels = "", "", ""
         self.strips: list[Strip] = []
         if kind == "kitty":
@@ -64,6 +64,7 @@ def draw_pixels(path: Path, columns: int, rows: int, *, graphics: Graphics, kept
 
     Reads, decodes and encodes: call it in a thread. OSError where the file is no whole picture.
     """
+    given = columns, rows
     columns, rows = min(columns, len(_MARKS)), min(rows, len(_MARKS))
     room = columns * graphics.cell_width, rows * graphics.cell_height
     upright = opened_picture(path, *room)
@@ -74,7 +75,8 @@ def draw_pixels(path: Path, columns: int, rows: int, *, graphics: Graphics, kept
         small = cropped(small, kept, line=max(1, graphics.cell_width // 4))
     cells_x, cells_y = -(-width // graphics.cell_width), -(-height // graphics.cell_height)
     whole = small.crop((0, 0, cells_x * graphics.cell_width, cells_y * graphics.cell_height))  # black where it ends
-    return PixelPicture(whole if graphics.kind == "kitty" else small, cells_x, cells_y, kind=graphics.kind)
+    drawn = whole if graphics.kind == "kitty" else small
+    return PixelPicture(drawn, cells_x, cells_y, kind=graphics.kind, room=given)
 
 
 def _kitty_data(image: "Image", number: int, columns: int, rows: int) -> str:

@@ -43,11 +43,13 @@ class Picture(Widget):
         self._kept: Shares | None = None
         self._strips: list[Strip] | None = []
         self._pixels: PixelPicture | None = None
+        self._drawn: tuple[object, ...] | None = None  # what was drawn last, and in which version
 
     def show(self, path: Path | None, *, kept: Shares | None = None) -> None:
         """Show the file at `path`; of a picture that is cropped, `kept` is the part that stays."""
         self._path, self._kept = path, kept
         if path is None:
+            self._drawn = None
             self._take([], None)
         self._ask()
 
@@ -66,6 +68,11 @@ class Picture(Widget):
     @work(thread=True, exclusive=True, group="picture", exit_on_error=False)
     def _draw(self, path: Path, size: Size, kept: Shares | None) -> None:
         try:
+            found = path.stat()
+            drawn = (path, size, kept, found.st_mtime_ns, found.st_size)
+            if drawn == self._drawn:
+                return  # it is there: nothing need go to the terminal once more
+            self._drawn = drawn
             if self._graphics is not None:
                 from fluxgym_tui.ui.pixels import draw_pixels  # only for terminals that draw pixels
 
@@ -74,7 +81,7 @@ class Picture(Widget):
                 return
             strips: list[Strip] | None = draw_picture(path, size.width, size.height, colour=self._colour, kept=kept)
         except (OSError, ValueError):
-            strips = None
+            strips, self._drawn = None, None
         self.post_message(self.Drawn(path, strips))
 
     def on_picture_drawn(self, message: Drawn) -> None:
@@ -100,7 +107,8 @@ class Picture(Widget):
         if pixels is None or not pixels.pixels:
             return super().render_lines(crop)
         lines = [Strip.blank(crop.width, self.visual_style.rich_style) for _ in range(crop.height)]
-        if lines and self.screen.is_active and crop.size == self.size:
+        fits = pixels.room == (self.size.width, self.size.height)  # else the one that does is on its way
+        if lines and fits and self.screen.is_active and crop.size == self.size:
             at = self.region.offset + Offset((crop.width - pixels.columns) // 2, (crop.height - pixels.rows) // 2)
             end = self.region.bottom_right
             parts = (
