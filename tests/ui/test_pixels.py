@@ -186,7 +186,7 @@ async def test_the_preview_is_in_pixels_where_the_terminal_draws_them(workspace:
     async with app.run_test(size=(120, 40)) as pilot:
         await shown(pilot, app)
         preview = app.screen.query_one(Picture)
-        await until(pilot, lambda: preview._pixels, what="the picture")
+        await until(pilot, lambda: preview._pixels and preview._pixels.room == tuple(preview.size), what="the picture")
         lines = preview.render_lines(preview.size.region)
         assert len(lines) == preview.size.height
         assert "\x1bP0;1;0q" in "".join(segment.text for segment in lines[-1])
