@@ -193,6 +193,18 @@ async def test_the_preview_is_in_pixels_where_the_terminal_draws_them(workspace:
         assert all(strip.cell_length == preview.size.width for strip in lines)
 
 
+async def test_a_picture_is_sent_again_when_the_terminal_was_lent(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=photos, graphics=Graphics("kitty", 10, 20))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, app)
+        preview = app.screen.query_one(Picture)
+        await until(pilot, lambda: preview._pixels and preview._pixels.room == tuple(preview.size), what="the picture")
+        before = preview._pixels
+        preview.show(preview._path, kept=preview._kept)
+        app.app_resume_signal.publish(app)
+        await until(pilot, lambda: preview._pixels is not before, what="the picture anew")
+
+
 async def test_ascii_falls_back_to_letters(workspace: Workspace, photos: Path) -> None:
     app = FluxgymApp(
         workspace=workspace, screen="dataset", open_path=photos, graphics=Graphics("kitty", 10, 20), ascii_only=True

@@ -57,6 +57,15 @@ class Picture(Widget):
         """Another room, another picture."""
         self._ask()
 
+    def on_mount(self) -> None:
+        """A terminal that was lent to another program has forgotten its pictures."""
+        if self._graphics is not None:
+            self.app.app_resume_signal.subscribe(self, self._draw_again)
+
+    def _draw_again(self, _: object) -> None:
+        self._drawn = None
+        self._ask()
+
     def on_unmount(self) -> None:
         """The terminal need not keep it."""
         self._take([], None)
