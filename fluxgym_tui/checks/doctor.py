@@ -31,13 +31,17 @@ _GOOD_DISK = 5e9  # where those are here
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerFacts:
-    """A backend: why it is not `missing`, or what its Python could import; `problem` where it does not run."""
+    """A backend: why it is `missing`, or what its Python could import.
+
+    `problem` says why it does not run at all, `adamw8bit` why its 8-bit optimiser does not.
+    """
 
     missing: str | None = None
     python: Path | None = None
     torch: str | None = None
     gpus: tuple[str, ...] = ()
     unusable: str | None = None
+    adamw8bit: str | None = None
     problem: str | None = None
     version: str | None = None
 
@@ -194,6 +198,15 @@ def _trainers(facts: MachineFacts, build: TorchBuild | None, findings: list[Find
         )
         return
     findings += _running("sd-scripts", kohya, build, fix=SETUP)
+    if kohya.adamw8bit is not None:
+        findings.append(
+            Finding(
+                code="bitsandbytes",
+                severity=Severity.WARNING,
+                title=f"the 8-bit optimiser of sd-scripts does not run here: {kohya.adamw8bit}",
+                fix=f"{kohya.python} -m pip install -U bitsandbytes, or training.optimizer_type: adamw",
+            )
+        )
     if kohya.version is not None and kohya.version != PINNED_COMMIT[:8]:
         findings.append(
             Finding(
@@ -305,6 +318,7 @@ def _kohya(workspace: Workspace, tell: Callable[[str], None], *, deep: bool) -> 
         torch=checked.torch,
         gpus=checked.gpus,
         unusable=checked.unusable,
+        adamw8bit=checked.adamw8bit,
     )
 
 

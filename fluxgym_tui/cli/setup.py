@@ -242,6 +242,7 @@ def _report(checkout: Checkout, checked: Checked, out: Output, *, as_json: bool)
                 "commit": commit,
                 "torch": checked.torch,
                 "gpus": list(checked.gpus),
+                "adamw8bit": checked.adamw8bit,
                 "options": checked.options,
             }
         )
@@ -250,4 +251,7 @@ def _report(checkout: Checkout, checked: Checked, out: Output, *, as_json: bool)
     at = "" if commit is None else f" at {commit[:8]}"
     out.line(f"kohya is ready: sd-scripts{at} in {checkout.root}")
     out.line(f"  {checkout.python}: PyTorch {checked.torch}, {gpus}, {count(checked.options, 'option')}")
+    if checked.adamw8bit is not None:
+        out.line(f"  but its 8-bit optimiser does not run: {checked.adamw8bit}")
+        out.line(f"  -> {checkout.python} -m pip install -U bitsandbytes, or training.optimizer_type: adamw")
     out.line("  `backend: auto` takes it from now on; fluxgym-tui flags lists its options.")

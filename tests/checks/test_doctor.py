@@ -69,6 +69,12 @@ NO_GPU = replace(TRAINER, gpus=(), unusable="RuntimeError: no kernel image is av
         (replace(GOOD, kohya=TrainerFacts(missing="not here")), "kohya_missing", Severity.ADVICE, "not installed"),
         (replace(GOOD, kohya=replace(TRAINER, problem="lacks cv2")), "trainer_broken", Severity.ERROR, "lacks cv2"),
         (replace(GOOD, kohya=replace(TRAINER, version="0123abcd")), "kohya_commit", Severity.ADVICE, "0123abcd"),
+        (
+            replace(GOOD, kohya=replace(TRAINER, adamw8bit="RuntimeError: no kernel")),
+            "bitsandbytes",
+            Severity.WARNING,
+            "does not run here: RuntimeError: no kernel",
+        ),
         (replace(GOOD, builtin=TrainerFacts(missing="torch")), "builtin_missing", Severity.ADVICE, "torch"),
         (
             replace(GOOD, memory=MemoryFacts(int(12e9), int(9e9), "cgroup")),

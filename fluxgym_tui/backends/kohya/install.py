@@ -39,12 +39,14 @@ Teller = Callable[[str], None]
 class Checked:
     """An interpreter that runs sd-scripts: its PyTorch, the GPUs that it computed on, how many options it printed.
 
-    `unusable` says why PyTorch computes on no GPU, where it tried to.
+    `unusable` says why PyTorch computes on no GPU, where it tried to; `adamw8bit` why the 8-bit optimiser, which most
+    recipes have, does not run on one.
     """
 
     torch: str
     gpus: tuple[str, ...]
     unusable: str | None
+    adamw8bit: str | None
     options: int
 
 
@@ -56,6 +58,7 @@ class Imported:
     torch: str | None
     gpus: tuple[str, ...]
     unusable: str | None
+    adamw8bit: str | None
 
 
 def imported(python: Path, modules: Sequence[str], *, cwd: Path) -> Imported:
@@ -66,7 +69,11 @@ def imported(python: Path, modules: Sequence[str], *, cwd: Path) -> Imported:
     """
     found: dict[str, Any] = _answer(import_command(python, modules), cwd)
     return Imported(
-        missing=tuple(found["missing"]), torch=found["torch"], gpus=tuple(found["gpus"]), unusable=found["unusable"]
+        missing=tuple(found["missing"]),
+        torch=found["torch"],
+        gpus=tuple(found["gpus"]),
+        unusable=found["unusable"],
+        adamw8bit=found["adamw8bit"],
     )
 
 
@@ -89,7 +96,13 @@ def check(python: Path, root: Path) -> Checked:
             f"the parser of {root} has no --pretrained_model_name_or_path: that is another program",
             hint="--path takes a checkout of kohya-ss/sd-scripts.",
         )
-    return Checked(torch=found.torch, gpus=found.gpus, unusable=found.unusable, options=len(options))
+    return Checked(
+        torch=found.torch,
+        gpus=found.gpus,
+        unusable=found.unusable,
+        adamw8bit=found.adamw8bit,
+        options=len(options),
+    )
 
 
 def carry_out(plan: SetupPlan, *, tell: Teller, needs_gpu: bool, lock: int) -> Checked:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxgym_tui.backends.kohya.checkout import Checkout, find_checkout
-from fluxgym_tui.backends.kohya.install import alone, carry_out, fetch
+from fluxgym_tui.backends.kohya.install import alone, carry_out, fetch, imported
 from fluxgym_tui.backends.kohya.setup_plan import SetupPlan, setup_plan
 from fluxgym_tui.backends.kohya.torch_builds import named_build
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
@@ -228,7 +228,13 @@ def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeyp
     plan = planned(tmp_path / "sd-scripts")
     done = tuple(step for step in plan.steps if step.name in ("check", "use"))
     plan.python.parent.mkdir(parents=True)
-    answer = {"missing": [], "torch": "2.6.0+cu124", "gpus": [], "unusable": "RuntimeError: no kernel image"}
+    answer = {
+        "missing": [],
+        "torch": "2.6.0+cu124",
+        "gpus": [],
+        "unusable": "RuntimeError: no kernel image",
+        "adamw8bit": None,
+    }
     options = [{"name": "pretrained_model_name_or_path"}]
     program = f"case $1 in *check_python*) echo '{json.dumps(answer)}';; *) echo '{json.dumps(options)}';; esac"
     plan.python.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
@@ -246,6 +252,43 @@ def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeyp
     assert carry_out(short, tell=lambda _: None, needs_gpu=False, lock=2).options == 1
     assert old.readlink() == Path(plan.folder.name)
     assert (plan.root / ".venv-before/mine").is_file()  # a folder that somebody made is kept
+
+
+_PARAMETER = """
+__version__ = "9"
+class _Number(float):
+    max = detach = lambda self: self
+    __add__ = lambda self, other: _Number(float(self) + float(other))
+class nn:
+    Parameter = staticmethod(lambda value: value)
+ones = lambda *size, device: _Number(1.0)
+ones_like = lambda other: _Number(1.0)
+class cuda:
+    device_count = staticmethod(lambda: 1)
+    get_device_name = staticmethod(lambda index: "RTX 5090")
+"""
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "expected"),
+    [
+        ("raise RuntimeError('CUDA Setup failed')", "RuntimeError: CUDA Setup failed"),
+        (
+            "class optim:\n class AdamW8bit:\n  __init__ = lambda *a, **k: None\n  step = lambda self: None",
+            "a step of it",
+        ),
+    ],
+)
+def test_an_8_bit_optimiser_that_does_not_run_is_told(tmp_path: Path, optimiser: str, expected: str) -> None:
+    """SIMULATED: modules that behave as PyTorch with a card and a bitsandbytes without a part for it."""
+    (tmp_path / "torch.py").write_text(_PARAMETER, encoding="utf-8")
+    (tmp_path / "bitsandbytes.py").write_text(optimiser, encoding="utf-8")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    found = imported(python, ["torch"], cwd=tmp_path)
+    assert (found.missing, found.torch, found.gpus, found.unusable) == ((), "9", ("RTX 5090",), None)
+    assert str(found.adamw8bit).startswith(expected)
 
 
 def test_two_at_once_are_one_too_many(tmp_path: Path) -> None:
