@@ -228,7 +228,7 @@ def test_a_gpu_that_pytorch_does_not_reach_is_no_success(tmp_path: Path, monkeyp
     plan = planned(tmp_path / "sd-scripts")
     done = tuple(step for step in plan.steps if step.name in ("check", "use"))
     plan.python.parent.mkdir(parents=True)
-    answer = {
+    answer: dict[str, object] = {
         "missing": [],
         "torch": "2.6.0+cu124",
         "gpus": [],
