@@ -62,6 +62,8 @@ class Validator:
     def _measure(self) -> float | None:
         # A generator of its own: what is measured does not change what is trained.
         generator = torch.Generator().manual_seed(self._seed)
+        # The seed that sd-scripts' data loader draws for itself: with it noise and sigmas are sd-scripts' own.
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
         losses = []
         for pictures in self._batches:
             named = PictureBatch(

@@ -8,9 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from fluxgym_tui.base.errors import FluxgymError
-from fluxgym_tui.trainer.data import load_training_data
+from fluxgym_tui.trainer.cache import read_batch
+from fluxgym_tui.trainer.conditioning import TextSource
+from fluxgym_tui.trainer.data import PictureBatch, load_training_data
+from fluxgym_tui.trainer.flow import flow_losses
+from fluxgym_tui.trainer.flux import load_flux
 from fluxgym_tui.trainer.setup import settle
-from tests.trainer.trainer_options import drawn_dataset, kinds, options_for, train_quickly
+from tests.trainer.trainer_options import QUICK, TINY_BASE, drawn_dataset, kinds, options_for, train_quickly
 
 SPLIT = ("--validation_split", "0.4", "--validation_seed", "5")
 
@@ -64,6 +68,29 @@ def test_measuring_changes_no_training(dataset: Path, tmp_path: Path) -> None:
     assert [event["loss"] for event in first] == [event["loss"] for event in again]
     fewer = kinds(train_quickly(dataset, tmp_path / "fewer", *often, "--max_validation_steps", "1"), "validation")
     assert {event["pictures"] for event in fewer} == {1}
+
+
+def test_noise_is_drawn_as_sd_scripts_draws_it(dataset: Path, tmp_path: Path) -> None:
+    """It was seen to give sd-scripts' own loss, 1.0903972, of one picture, from the same caches and base."""
+    flags = ("--max_train_steps", "1", *SPLIT, "--max_validation_steps", "1", "--unet_lr", "1e-30")
+    (event,) = kinds(train_quickly(dataset, tmp_path / "out", *flags), "validation")
+    setup = settle(options_for(dataset, *QUICK, *flags))
+    generator = torch.Generator().manual_seed(5)
+    torch.empty((), dtype=torch.int64).random_(generator=generator)  # the data loader's own seed
+    (picture,) = setup.data.validation_batches()[0]
+    read = read_batch(PictureBatch(pictures=(picture,), captions=(picture.caption,)))
+    batch, model = (
+        TextSource(device=torch.device("cpu")).complete(read),
+        load_flux(TINY_BASE / "flux1-tiny.safetensors"),
+    )
+    losses = []
+    for _ in range(4):
+        noise = torch.randn(batch.latents.shape, generator=generator)
+        sigmas = torch.sigmoid(torch.randn(1, generator=generator))
+        sigmas = 3 * sigmas / (1 + 2 * sigmas)
+        with torch.no_grad():
+            losses += flow_losses(model, batch=batch, noise=noise, sigmas=sigmas, settings=setup.flow).tolist()
+    assert event["loss"] == pytest.approx(sum(losses) / 4, rel=1e-5)
 
 
 @pytest.mark.parametrize(
