@@ -37,7 +37,7 @@ from fluxgym_tui.ui.graphics import Graphics
 from fluxgym_tui.ui.messages import ActionFailed
 from fluxgym_tui.ui.screens import SCREENS, entry_of
 from fluxgym_tui.ui.screens.base import WorkScreen
-from fluxgym_tui.ui.theme import THEMES, AsciiFilter
+from fluxgym_tui.ui.theme import THEMES, AsciiFilter, SafeFilter
 
 _KEPT_EVENTS = 500
 _IDLE_S = 0.5  # after the first paint
@@ -104,7 +104,7 @@ class FluxgymApp(App[None]):
         self.repaint_s = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self._settings = settings or Settings()
         self._settings_file = settings_file
-        self._ascii = AsciiFilter()
+        self._ascii, self._safe = AsciiFilter(), SafeFilter()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(_new_screen, entry.name))
         for theme in THEMES:
@@ -174,8 +174,8 @@ class FluxgymApp(App[None]):
             self.post_message(ActionFailed(error.message, error.hint))
 
     def get_line_filters(self) -> list[LineFilter]:
-        """Textual's filters, and ours for --ascii behind them."""
-        return [*super().get_line_filters(), *([self._ascii] if self.ascii_only else [])]
+        """Textual's filters, and ours behind them."""
+        return [*super().get_line_filters(), self._safe, *([self._ascii] if self.ascii_only else [])]
 
     @property
     def in_colour(self) -> bool:

@@ -2,11 +2,13 @@
 
 from functools import lru_cache
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
 
+from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.runs.state import RunState
 
 DARK = Theme(
@@ -155,3 +157,23 @@ class AsciiFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]
+
+
+class SafeFilter(LineFilter):
+    """Lets nothing through that could steer the terminal. What we draw is safe already; fields hold what was typed."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [
+            Segment(text if control or text.isprintable() else _inert(text), style, control)
+            for text, style, control in segments
+        ]
+
+
+@lru_cache(1024)
+def _inert(text: str) -> str:
+    """`text` of the same width without what `terminal_safe` would write out."""
+    if terminal_safe(text) == text:
+        return text
+    return "".join(
+        character if terminal_safe(character) == character else "\ufffd" * cell_len(character) for character in text
+    )

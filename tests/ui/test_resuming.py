@@ -95,5 +95,6 @@ async def test_what_left_nothing_to_go_on_from_says_so(workspace: Workspace) -> 
         await asked(app, pilot)
         assert "flags.save_state" in said(app)
         assert "it left no LoRA file" in said(app)
+        assert "Nothing was saved to go on from" in said(app)
         await pilot.press("enter")
         assert app.focused is app.screen.query_one(RunList)

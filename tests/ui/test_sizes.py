@@ -9,7 +9,9 @@ from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.ui.app import FluxgymApp
 from fluxgym_tui.ui.screens import SCREENS
 from fluxgym_tui.ui.widgets.tab_bar import TabBar
-from tests.ui.shown_workspace import shown_workspace
+from tests.ui.shown_workspace import add_samples, shown_workspace
+from tests.ui.waiting import until
+from tests.ui.written_runs import write_run
 
 SIZES = ((200, 60), (80, 24), (120, 40), (99, 31), (100, 32), (40, 12), (80, 24))
 THEMES = ("fluxgym-light", "fluxgym-colour-blind", "ansi-dark", "fluxgym-dark")
@@ -67,3 +69,25 @@ def test_no_screen_is_left_out() -> None:
     assert all(
         (Path(__file__).parents[2] / "fluxgym_tui/ui/screens" / f"{entry.name}.tcss").exists() for entry in SCREENS
     )
+
+
+async def test_nothing_steers_the_terminal(workspace: Workspace) -> None:
+    evil = "evil \x1b]0;title\x07\x1b[2J\u202e\x9b31m"
+    spec, _ = shown_workspace(workspace.root)
+    (workspace.root / "photos/IMG_2040.txt").write_text(f"{evil} hrld person\n", encoding="utf-8")
+    spec.write_text(spec.read_text(encoding="utf-8").replace("in the rain", "in the rain \u202e"), encoding="utf-8")
+    run = write_run(workspace.outputs, evil, log=f"{evil}\n" * 50, reason=evil)
+    add_samples(run, steps=(0, 10))
+    (run.output_dir / "sample_prompts.txt").write_text(f"{evil}\n{evil}\n", encoding="utf-8")
+    app = FluxgymApp(workspace=workspace, screen="dataset", open_path=spec, run=run)
+    async with app.run_test(size=(120, 40)) as pilot:
+        for name, words in (("dataset", "IMG_2040"), ("plan", "steps"), ("parameters", "rain"), ("flags", "option"),
+                            ("runs", "evil"), ("live", "evil"), ("samples", "evil"), ("publish", "evil")):  # fmt: skip
+            app.show(name)
+            await until(pilot, lambda words=words: words in "\n".join(lines(app)), what=f"{words} on {name}")  # type: ignore[misc]
+            app.notify(evil)
+            await pilot.pause()
+            assert [line for line in lines(app) if not line.isprintable()] == []
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: "evil" in "\n".join(lines(app)), what="the Events list")
+        assert [line for line in lines(app) if not line.isprintable()] == []

@@ -1,5 +1,6 @@
 """Parameters: the settings as a form, checked as one types, with what they come to beside them."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -230,8 +231,8 @@ class ParametersScreen(DraftScreen):
                 self.take(opened)
 
         self.save()
-        folder = self.draft.folder or self.fluxgym.workspace.root
-        start = next((place for place in (folder, *folder.parents) if place.is_dir()), self.fluxgym.workspace.root)
+        root = self.fluxgym.workspace.root
+        start = next((place for place in (root, *root.parents) if place.is_dir()), Path.cwd())
         self.app.push_screen(ImportScreen(self.fluxgym.workspace, start), answered)
 
     async def action_more(self) -> None:

@@ -50,14 +50,24 @@ class ResumeScreen(Dialog[Wish]):
             yield Static(self._way("From its state", found.state, found.why_no_state))
             yield Static(self._way("From its newest LoRA", found.weights, found.why_no_weights))
             with Horizontal(classes="dialog-buttons"):
-                yield Button("From the state", id="state", variant="primary", disabled=found.state is None)
+                yield Button("From the state", id="state", disabled=found.state is None)
                 yield Button("From the LoRA", id="weights", disabled=found.weights is None)
                 yield Button("Leave it", id="leave")
 
     def on_mount(self) -> None:
         self._tell_length()
-        wanted = "#more" if self._found.finished else "#state" if self._found.state is not None else "#leave"
+        if self._nothing:
+            wanted = "#leave"
+        elif self._found.finished:
+            wanted = "#more"
+        else:
+            wanted = "#state" if self._found.state is not None else "#weights"
         self.query_one(wanted).focus()
+
+    @property
+    def _nothing(self) -> bool:
+        """Whether there is nothing to go on from."""
+        return self._found.state is None and self._found.weights is None
 
     def _way(self, words: str, point: ResumePoint | None, why_not: str) -> Content:
         if point is None:
@@ -84,7 +94,9 @@ class ResumeScreen(Dialog[Wish]):
         except ValueError:
             more, problem = None, "That is no number of epochs."
         length = found.length if more is None else found.length.longer(more)
-        if not problem and found.finished and not more:
+        if self._nothing:
+            problem = "Nothing was saved to go on from; n on Runs begins a new training like it."
+        elif not problem and found.finished and not more:
             problem = "It is complete; say how many epochs more."
         for name, point in (("state", found.state), ("weights", found.weights)):
             done = point is not None and point.step >= length.steps

@@ -19,6 +19,7 @@ class ZoomScreen(ModalScreen[tuple[int, int]]):
 
     DEFAULT_CSS = """
     ZoomScreen { background: $background; align: left top; }
+    ZoomScreen #base { margin-right: 1; }
     ZoomScreen Static { height: 1; padding: 0 1; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
