@@ -8,8 +8,7 @@ from typing import Any
 from fluxgym_tui.backends.base import argument_text
 from fluxgym_tui.backends.builtin import flag_choices, flag_notes, refused_flags
 from fluxgym_tui.backends.kohya.checkout import find_checkout
-from fluxgym_tui.backends.kohya.options import ParserOption, options_of
-from fluxgym_tui.backends.kohya.source_options import source_options
+from fluxgym_tui.backends.kohya.options import ParserOption, options_in_sources, options_of
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.checks.preflight import Preflight
 from fluxgym_tui.config.flag_rules import FIXED_IN_DATASET, SAID_ELSEWHERE, SECRETS
@@ -105,7 +104,7 @@ def known_options(ready: Preflight, workspace: Workspace) -> dict[str, ParserOpt
         return {}
     if ready.backend.name == "kohya":
         return options_of(checkout)
-    return {option.name: option for option in map(ParserOption.from_parser, source_options(checkout.root))}
+    return options_in_sources(checkout)
 
 
 def flag_rows(ready: Preflight, options: Mapping[str, ParserOption]) -> tuple[FlagRow, ...]:

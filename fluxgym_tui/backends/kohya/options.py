@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,27 @@ def options_of(checkout: Checkout, *, cache: Path | None = None) -> dict[str, Pa
         pass
     asked = ask(checkout)
     if asked is None:
-        return {option.name: option for option in map(ParserOption.from_parser, source_options(checkout.root))}
+        return dict(_of_sources(checkout.root, digest))
     with contextlib.suppress(OSError):  # a cache that cannot be kept is asked again
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"{digest}.json", asked)
     return {option.name: option for option in map(ParserOption.from_parser, asked)}
+
+
+def options_in_sources(checkout: Checkout) -> dict[str, ParserOption]:
+    """The options as the sources of `checkout` have them, without asking its Python; empty where there are none."""
+    return dict(_of_sources(checkout.root, scripts_digest(checkout)))
+
+
+@functools.lru_cache(maxsize=4)
+def _of_sources(root: Path, digest: str) -> Mapping[str, ParserOption]:
+    command = [sys.executable, "-P", "-m", source_options.__module__, str(root)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ASK_S, check=True)
+        found = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        found = source_options(root)
+    return {option.name: option for option in map(ParserOption.from_parser, found)}
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,6 +1,8 @@
 """Reads sd-scripts' options out of its sources, for when no Python is there that could be asked."""
 
 import ast
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,7 @@ def _value(module: _Module, node: ast.expr | None) -> Any:
 def source_options(root: Path) -> list[dict[str, Any]]:
     """The options of the checkout at `root` as `ask_parser` prints them; empty where its parser is not to be found."""
     return list(_Reader(root).read())
+
+
+if __name__ == "__main__":  # a process of its own: parsing sd-scripts holds Python's lock for a tenth of a second
+    json.dump(source_options(Path(sys.argv[1])), sys.stdout, default=str)

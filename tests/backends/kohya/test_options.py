@@ -10,7 +10,14 @@ import pytest
 
 from fluxgym_tui.backends.kohya import options
 from fluxgym_tui.backends.kohya.checkout import Checkout
-from fluxgym_tui.backends.kohya.options import ParserOption, ask, cache_folder, options_of, scripts_digest
+from fluxgym_tui.backends.kohya.options import (
+    ParserOption,
+    ask,
+    cache_folder,
+    options_in_sources,
+    options_of,
+    scripts_digest,
+)
 from fluxgym_tui.backends.kohya.source_options import source_options
 from fluxgym_tui.config.sd_flags import CHOICES, FLAG_KINDS
 from tests.backends.kohya.fake_checkout import RECORDED, write_checkout
@@ -126,3 +133,13 @@ def test_a_value_that_is_no_choice_is_refused_with_the_choices() -> None:
     option = ParserOption(name="x", kind="text", choices=("a", "b"))
     assert option.refusal("a") is None
     assert option.refusal("c") == "is one of a, b, not c"
+
+
+def test_sources_are_read_in_a_process_of_their_own_once_for_each_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkout(tmp_path / "sd")
+    found = options_in_sources(Checkout(tmp_path / "sd"))
+    assert found["brand_new"] == ParserOption(name="brand_new", kind="whole", default=3, help="new here now")
+    monkeypatch.setattr("subprocess.run", None)
+    assert options_in_sources(Checkout(tmp_path / "sd")) == found
