@@ -99,6 +99,7 @@ def options_in_sources(checkout: Checkout) -> dict[str, ParserOption]:
 
 @functools.lru_cache(maxsize=4)
 def _of_sources(root: Path, digest: str) -> Mapping[str, ParserOption]:
+    """What the sources at `root` say; `digest` is their version, for which the answer is kept."""
     command = [sys.executable, "-P", "-m", source_options.__module__, str(root)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ASK_S, check=True)
