@@ -96,7 +96,9 @@ async def _start_and_stop(
         monkeypatch.setenv("HF_TOKEN", "hf_app")
         hub.tokens["hf_app"] = standin.Token(accepted=frozenset({REPO}))
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen), what="the run to start")
+        await until(
+            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query("#status"), what="the run to start"
+        )
         status = app.screen.query_one("#status", Static)
         await until(pilot, lambda: "downloading flux.safetensors" in str(status.render()), what="the download")
         (run,) = run_directories(workspace.outputs)

@@ -40,7 +40,11 @@ async def test_from_an_empty_workspace_to_a_finished_lora(workspace: Workspace) 
         async with app.run_test(size=(100, 30)) as pilot:
             await until(pilot, lambda: app.draft.ready is not None, what="the plan")
             await pilot.press("ctrl+r")
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen), what="the run to start")
+            await until(
+                pilot,
+                lambda: isinstance(app.screen, LiveScreen) and app.screen.query("#status"),
+                what="the run to start",
+            )
             status = app.screen.query_one("#status", Static)
             await until(pilot, lambda: "✓ finished" in str(status.render()), what="the LoRA", patience_s=240.0)
             assert "2/2" in str(status.render())
