@@ -9,7 +9,7 @@ from typing import Any
 from fluxgym_tui.backends.kohya.checkout import PINNED_COMMIT, RECORD, SCRIPT, Checkout, find_checkout
 from fluxgym_tui.backends.kohya.install import Checked, alone, carry_out, check, fetch, record
 from fluxgym_tui.backends.kohya.setup_plan import SetupPlan, base_python, check_commands, setup_plan
-from fluxgym_tui.backends.kohya.torch_builds import TORCH_INDEX, named_build, torch_build
+from fluxgym_tui.backends.kohya.torch_builds import TORCH_INDEX, TorchBuild, named_build, torch_build
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.text import count
 from fluxgym_tui.cli import diagnostics
@@ -42,8 +42,7 @@ def configure(parser: CommandParser) -> None:
         "--torch-index",
         metavar="URL",
         type=_url,
-        default=TORCH_INDEX,
-        help="where PyTorch is fetched from (default: %(default)s)",
+        help=f"where PyTorch is fetched from (default: {TORCH_INDEX})",
     )
     parser.add_argument("--dry-run", action="store_true", help="print every command, and run none")
     add_workspace(parser)
@@ -55,6 +54,11 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     workspace = workspace_of(args).root
     found = _checkout_at(args.path) if args.path is not None else _found(workspace, repair=not args.dry_run)
     interpreter = _interpreter(args.python) or (found.interpreter if found else None)
+    if interpreter is not None and (args.torch is not None or args.torch_index is not None):
+        raise FluxgymError(
+            f"{interpreter} is used as it is: --torch and --torch-index have no use with it",
+            hint=f"Leave them out, or leave out --python and delete {workspace / RECORD}.",
+        )
     driver = driver_facts()
     if args.dry_run:
         if interpreter is None or found is None:
@@ -76,7 +80,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             )
             checkout, checked = Checkout(root, interpreter), check(interpreter, root)
         else:
-            checkout, checked = _as_it_is(found, needs_gpu=needs_gpu) or _built(
+            wanted = None if args.torch is None else named_build(args.torch, machine=platform.machine())
+            checkout, checked = _as_it_is(found, wanted, needs_gpu=needs_gpu) or _built(
                 _plan(args, found, workspace, driver), needs_gpu=needs_gpu, lock=lock
             )
     if args.path is not None or args.python is not None:
@@ -98,8 +103,8 @@ def _found(workspace: Path, *, repair: bool) -> Checkout | None:
         return find_checkout(workspace=workspace)
 
 
-def _as_it_is(found: Checkout | None, *, needs_gpu: bool) -> tuple[Checkout, Checked] | None:
-    """The checkout that is here, where the environment that it has runs it."""
+def _as_it_is(found: Checkout | None, wanted: TorchBuild | None, *, needs_gpu: bool) -> tuple[Checkout, Checked] | None:
+    """The checkout that is here, where the environment that it has runs it, with the PyTorch that was asked for."""
     if found is None or found.own_python is None:
         return None
     diagnostics.narrate(f"looking at {found.own_python}")
@@ -108,10 +113,15 @@ def _as_it_is(found: Checkout | None, *, needs_gpu: bool) -> tuple[Checkout, Che
     except FluxgymError as problem:
         diagnostics.narrate(f"it will not do: {problem.message}")
         return None
-    if needs_gpu and not checked.gpus:
-        diagnostics.narrate(f"it will not do: PyTorch {checked.torch} computes on no GPU there")
-        return None
-    return found, checked
+    why = None
+    if wanted is not None and checked.torch != f"{wanted.torch}+{wanted.name}":
+        why = f"it has PyTorch {checked.torch}, not the {wanted.torch}+{wanted.name} that was asked for"
+    elif needs_gpu and not checked.gpus:
+        why = f"PyTorch {checked.torch} computes on no GPU there"
+    if why is None:
+        return found, checked
+    diagnostics.narrate(f"it will not do: {why}")
+    return None
 
 
 def _built(plan: SetupPlan, *, needs_gpu: bool, lock: int) -> tuple[Checkout, Checked]:
@@ -134,7 +144,7 @@ def _plan(args: argparse.Namespace, found: Checkout | None, workspace: Path, dri
         build=build,
         python=base_python(),
         superproject=superproject,
-        torch_index=args.torch_index,
+        torch_index=args.torch_index or TORCH_INDEX,
     )
 
 

@@ -115,6 +115,12 @@ def test_from_nothing_to_a_trainer_through_a_failure(
     assert (answer["root"], answer["python"]) == (str(root), str(link / "bin/python"))
     assert (answer["torch"], answer["gpus"], answer["options"]) == ("2.6.0+cpu", [], 218)
 
+    # Another PyTorch can be asked for. Where it cannot be had, what there is stays.
+    other = ["setup", "kohya", "--torch", "cu130", "--torch-index", index, "--workspace", str(alone_here)]
+    assert main(other) == ExitCode.FAILED
+    assert "it has PyTorch 2.6.0+cpu, not the 2.9.1+cu130 that was asked for" in capfd.readouterr().err
+    assert link.readlink() == Path(f".venv-cpu-{origin[1][:8]}")
+
     # Something in it is lost: pip would not see that, so all of it is made anew.
     (module,) = (link / "lib").glob("python*/site-packages/cv2.py")
     module.unlink()
@@ -206,6 +212,8 @@ def test_an_existing_checkout_and_interpreter_are_used_as_they_are(
     assert main(command) == ExitCode.OK
     assert "218 options" in capsys.readouterr().out
     assert find_checkout(workspace=alone_here, env={}) == Checkout(mine, python)
+    assert main([*command, "--torch", "cpu"]) == ExitCode.USAGE
+    assert "have no use with it" in capsys.readouterr().err
     # Said once, it stays so.
     assert main(["setup", "kohya", "--workspace", str(alone_here)]) == ExitCode.OK
     assert str(python) in capsys.readouterr().out
