@@ -24,7 +24,7 @@ from fluxgym_tui.trainer.options import TrainerOptions
 # Options that are told as they were given.
 _OPTIONS = (
     "learning_rate", "unet_lr", "gradient_checkpointing", "gradient_accumulation_steps", "lr_warmup_steps",
-    "lr_scheduler", "network_module", "network_alpha", "mixed_precision", "cache_latents", "seed", "training_comment",
+    "lr_scheduler", "network_alpha", "mixed_precision", "seed", "training_comment",
     "max_grad_norm", "prior_loss_weight", "loss_type", "guidance_scale", "timestep_sampling", "sigmoid_scale",
     "discrete_flow_shift", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "model_prediction_type",
     "apply_t5_attn_mask", "model_type", "huber_schedule", "huber_c", "huber_scale",
@@ -108,6 +108,8 @@ def training_metadata(options: TrainerOptions, facts: TrainingFacts) -> dict[str
     values: dict[str, object] = dict(_NEVER) | {name: getattr(options, name) for name in _OPTIONS}
     values |= {
         "session_id": facts.session_id,
+        "cache_latents": True,
+        "network_module": options.network_module or "networks.lora_flux",
         "text_encoder_lr": list(options.text_encoder_lr) or None,
         "training_started_at": facts.started_at,
         "output_name": options.output_name,
