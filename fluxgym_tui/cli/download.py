@@ -54,7 +54,12 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             _show(state, wanted, out, json=args.json)
         else:
             check_all_access(wanted, asked=lambda repo: narrate(f"asking for access to {repo}"))
-            download(wanted, tell=_Line(out, json=args.json))
+            try:
+                download(wanted, tell=_Line(out, json=args.json))
+            except KeyboardInterrupt:
+                out.flush()
+                narrate("what has come is kept; the same command goes on from there")
+                raise
             state = model_state(entry, root, small_t5=args.fp8_t5)
     _end(state, wanted, out, args)
     return ExitCode.OK

@@ -6,12 +6,14 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.hub import download as download_module
+from fluxgym_tui.hub.download import DownloadProgress, Wanted
 from fluxgym_tui.hub.tokenizers import TOKENIZERS
 from tests.cli.calls import Run, RunJson
 from tests.hub import standin
@@ -122,6 +124,16 @@ def test_download_refuses_in_plain_words(run: Run, hub: standin.StandIn, tmp_pat
     code, _, err = run("download", "small")
     assert code == ExitCode.USAGE
     assert "models/clip/clip.safetensors is not what it should be, but: T5 text encoder" in err
+
+
+def test_ctrl_c_keeps_what_came(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(wanted: Sequence[Wanted], *, tell: Callable[[DownloadProgress], None]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fluxgym_tui.cli.download.download", interrupted)
+    code, _, err = run("download", "small")
+    assert code == ExitCode.INTERRUPTED
+    assert err.splitlines()[-2:] == ["what has come is kept; the same command goes on from there", "interrupted"]
 
 
 def test_login_reads_standard_input_and_shows_nothing(
