@@ -158,7 +158,6 @@ def _checked(plan: SetupPlan) -> Checked:
 
 def _do(step: Step, plan: SetupPlan, *, tell: Teller, lock: int) -> None:
     try:
-        step.cwd.mkdir(parents=True, exist_ok=True)
         for command in step.commands:
             _run(command, step, tell=tell, lock=lock)
         if step.name not in ("fetch", "use"):

@@ -171,13 +171,14 @@ def _fetch(root: Path, *, superproject: Path | None, origin: str, commit: str) -
         name="fetch",
         title=title,
         commands=(
+            ("mkdir", "-p", str(root.parent)),
             ("git", "init", "--quiet", str(part)),
             (*git, "config", "remote.origin.url", origin),
             (*git, "fetch", "--depth", "1", "origin", commit),
             (*git, "checkout", "--quiet", "--force", "--detach", commit),
             ("mv", "-T", str(part), str(root)),
         ),
-        cwd=root.parent,
+        cwd=Path("/"),
     )
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,16 @@ def alone_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: tuple[Pa
     newest = max((3, 12), sys.version_info[:2])
     monkeypatch.setattr("fluxgym_tui.backends.kohya.setup_plan._PYTHONS", ((3, 10), newest))
     return tmp_path / "gym"
+
+
+def bare_path(folder: Path) -> Path:
+    """A PATH with nothing on it but mkdir."""
+    found = folder / "bare"
+    found.mkdir(exist_ok=True)
+    program = found / "mkdir"
+    if not program.exists():
+        program.symlink_to(str(shutil.which("mkdir")))
+    return found
 
 
 def planned(root: Path, *, commit: str = "0" * 40, superproject: Path | None = None) -> SetupPlan:
@@ -145,7 +156,7 @@ def test_every_command_is_printed_and_none_is_run(
     assert [python, "-m", "pip", "install", "torch==2.8.0", "torchvision==0.23.0", "--index-url"] in [
         line[:7] for line in lines
     ]
-    assert "https://download.pytorch.org/whl/cu128" in lines[6]
+    assert "https://download.pytorch.org/whl/cu128" in lines[7]
     assert not alone_here.exists()
     assert main([*command, "--json"]) == ExitCode.OK
     steps = json.loads(capsys.readouterr().out)["steps"]
@@ -224,7 +235,7 @@ def test_an_existing_checkout_and_interpreter_are_used_as_they_are(
     # A setup that is told nothing of it does without, and begins from what there is: nothing.
     assert main(["setup", "kohya", "--dry-run", "--workspace", str(alone_here)]) == ExitCode.NOT_FOUND
     with monkeypatch.context() as bare:
-        bare.setenv("PATH", str(tmp_path))
+        bare.setenv("PATH", str(bare_path(tmp_path)))
         assert main(["setup", "kohya", "--workspace", str(alone_here)]) == ExitCode.MISSING_EXTRA
     assert "that note is removed" in capsys.readouterr().err
     assert find_checkout(workspace=alone_here, env={}) is None
@@ -325,7 +336,7 @@ def test_what_cannot_be_is_refused(
     assert main(["setup", "kohya", "--torch-index", "here", *where]) == ExitCode.USAGE
     assert "'here' is no URL" in capsys.readouterr().err
     with monkeypatch.context() as bare:
-        bare.setenv("PATH", str(tmp_path))
+        bare.setenv("PATH", str(bare_path(tmp_path)))
         assert main(["setup", "kohya", *where]) == ExitCode.MISSING_EXTRA
     assert "git is not installed" in capsys.readouterr().err
     (alone_here / "sd-scripts").mkdir(parents=True)
