@@ -40,9 +40,26 @@ A flag is honoured, or refused by its name before anything is loaded; none is ta
 | 0 | finished: the last LoRA is written and every tensor in it is finite |
 | 1 | the training failed: loss not finite, out of memory, disk full |
 | 2 | the command line, the dataset or a model file cannot be used; nothing was trained |
-| 6 | the package of the optimiser is not installed; the message says how to add it |
+| 6 | a package that a flag needs (an optimiser's, wandb) is not installed; the message says how to add it |
 | 70 | a bug of ours, with its traceback |
 | SIGINT, SIGTERM (130, 143 in a shell) | stopped, as asked |
+
+## Where it differs from sd-scripts
+
+Given the same weights, caches, noise and timesteps it makes the same steps: losses to five digits, CLIP-L's part, masks
+and validation among them. What it does otherwise, on purpose:
+
+- Noise, initial weights and the order of pictures come from generators of their own, and what chance does to a caption
+  follows from the seed and its place in the epoch: so a resume is exact, and a sample changes nothing.
+- `--noise_offset` and `--multires_noise_iterations` work; sd-scripts' FLUX trainer takes them and does nothing.
+- Without `--validation_seed` pictures are split by `--seed`. sd-scripts shuffles twice then, and trains on some of those
+  that it validates. The four draws for each batch are at any noise level in both: its `timestep` is only a label there.
+- Validation and the probe use captions without what chance does to them.
+- A mask (`conditioning_data_dir`) is scaled and cropped as its picture is; sd-scripts stretches it to the bucket.
+- What is cached cannot vary: `caption_prefix`, wildcards and dropout by epochs are refused with cached captions, where
+  sd-scripts leaves them out without a word.
+- Trackers get one entry a step, not one a batch, and TensorBoard's file is written without TensorBoard.
+- T5 is never trained.
 """
 
 MEMORY = """
