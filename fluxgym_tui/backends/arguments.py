@@ -21,3 +21,13 @@ def with_options(argv: Sequence[str], changes: Mapping[str, str | None]) -> tupl
 def has_option(argv: Sequence[str], name: str) -> bool:
     """Whether `argv` has the option `name`."""
     return any(word.partition("=")[0] == f"--{name}" for word in argv)
+
+
+def whole_option(argv: Sequence[str], name: str) -> int | None:
+    """The whole number that `argv` gives the option `name`; None where it gives none."""
+    value = None
+    for number, word in enumerate(argv):
+        written, joined, after = word.partition("=")
+        if written == f"--{name}":
+            value = after if joined else next(iter(argv[number + 1 :]), None)
+    return int(value) if value is not None and value.isdecimal() else None

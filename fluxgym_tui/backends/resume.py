@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fluxgym_tui.backends.arguments import has_option, with_options
+from fluxgym_tui.backends.arguments import has_option, whole_option, with_options
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import read_json
 from fluxgym_tui.base.safetensors import read_header
@@ -114,6 +114,10 @@ def _resumed_kohya(argv: tuple[str, ...], point: ResumePoint, length: Length) ->
         if not has_option(argv, "save_every_n_epochs"):
             changes["save_every_n_epochs"] = "1"
         notes.append("checkpoints come by epochs from here on: sd-scripts would number those by steps from 1 again")
+    # Its samples go by the process's own steps, too, and are drawn before the LoRA is saved.
+    ends = {"sample_every_n_steps": length.steps - point.step, "sample_every_n_epochs": length.epochs}
+    if any((every := whole_option(argv, name)) and last % every == 0 for name, last in ends.items()):
+        notes.append("sample pictures fall on the last step, before sd-scripts saves the LoRA: a crash there loses it")
     return ResumedCommand(argv=with_options(argv, changes), first_step=point.step, notes=tuple(notes))
 
 

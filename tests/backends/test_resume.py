@@ -69,3 +69,21 @@ def test_sd_scripts_cannot_end_a_resumed_training_within_an_epoch(tmp_path: Path
     assert "--epochs 0" in str(caught.value.hint)
     made = resumed_command(("accelerate",), point, backend="kohya", length=partial.longer(0), planned=partial)
     assert made.argv[-6:] == ("--max_train_epochs", "4", "--initial_epoch", "3", "--resume", str(point.path))
+
+
+@pytest.mark.parametrize(
+    ("option", "noted"),
+    [
+        ("--sample_every_n_steps 5", True),
+        ("--sample_every_n_steps=7", False),  # of 20 steps
+        ("--sample_every_n_steps 40", False),  # counted from this attempt's start
+        ("--sample_every_n_epochs 2", True),
+        ("--sample_every_n_epochs 3", False),
+        ("--seed 5", False),
+    ],
+)
+def test_samples_on_the_last_step_of_a_resume_are_told(option: str, noted: bool) -> None:
+    point = ResumePoint(path=Path("/x-state"), step=20, epoch=2)
+    argv = ("train", *option.split())
+    command = resumed_command(argv, point, backend="kohya", length=LENGTH, planned=LENGTH)
+    assert bool(command.notes) is noted

@@ -152,6 +152,7 @@ def test_checkpoints_by_steps_are_not_overwritten(gym: Workspace, monkeypatch: p
     assert "--save_every_n_steps" not in options(run)
     assert options(run)["--save_every_n_epochs"] == "1"
     assert "by epochs" in said[0]
+    assert "fall on the last step" in said[1]  # every 6 steps, of 24 to make
     list(follow(run))
 
 
