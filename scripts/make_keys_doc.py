@@ -6,9 +6,9 @@ from textual.binding import Binding
 
 from fluxgym_tui.ui.actions import Action, all_actions, shown_keys
 from fluxgym_tui.ui.screens import SCREENS
+from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.log_view import LogView
 from fluxgym_tui.ui.widgets.loss_chart import LossChart
-from fluxgym_tui.ui.widgets.run_list import RunList
 from fluxgym_tui.ui.widgets.sample_grid import SampleGrid
 
 TARGET = Path(__file__).parents[1] / "docs/keys.md"
@@ -35,7 +35,7 @@ keys:
 WIDGETS: tuple[tuple[str, type], ...] = (
     ("The log", LogView),
     ("The loss chart", LossChart),
-    ("The list of runs", RunList),
+    ("A list", LineList),
     ("The grid of samples", SampleGrid),
 )
 

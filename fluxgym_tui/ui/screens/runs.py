@@ -24,6 +24,7 @@ from fluxgym_tui.ui.screens.compare import MOST, CompareScreen
 from fluxgym_tui.ui.screens.confirm import ConfirmScreen
 from fluxgym_tui.ui.screens.run_work import RunWorkScreen, run_actions
 from fluxgym_tui.ui.theme import MUTED, STATE_COLOURS, STATE_GLYPHS
+from fluxgym_tui.ui.widgets.line_list import LineList
 from fluxgym_tui.ui.widgets.run_list import RunList
 
 if TYPE_CHECKING:
@@ -108,17 +109,18 @@ class RunsScreen(RunWorkScreen):
         empty.display = not message.runs
         listed.display = bool(message.runs)
         if message.runs != listed.runs or any(not summary.state.ended for summary in message.runs):
-            listed.show(message.runs)
+            listed.show_runs(message.runs)
         self.fluxgym.set_alive(message.runs)
         self._tell_detail()
 
-    @on(RunList.Moved)
+    @on(LineList.Moved)
     def _moved(self) -> None:
         self._tell_detail()
 
-    @on(RunList.Chosen)
-    def _chosen(self, message: RunList.Chosen) -> None:
-        self.fluxgym.open_run(RunDirectory(message.path))
+    @on(LineList.Chosen)
+    def _chosen(self) -> None:
+        if self.current is not None:
+            self.fluxgym.open_run(RunDirectory(self.current.path))
 
     def _tell_detail(self) -> None:
         summary = self.current
