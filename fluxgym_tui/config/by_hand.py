@@ -39,8 +39,12 @@ class HandEdit:
     made_from: str | None = None
 
     def text_for(self, places: RunPlaces, *, written_for: RunPlaces) -> str:
-        """The text for the run at `places`; `written_for` stands in where it is not recorded what it names."""
-        return moved(self.text, self.places or written_for, places)
+        """The text for the run at `places`.
+
+        Where it is not recorded which places it names, they are those of `written_for`, the spec's own name, or of a
+        later run of it (`NAME-2`).
+        """
+        return moved(self.text, self.places or _named_places(self.text, written_for), places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ def edit_path(spec_file: Path, name: str) -> Path:
 
 
 def hand_edits(spec_file: Path | None) -> HandEdits:
-    """The edited files beside the spec at `spec_file`; none without a file.
+    """The edited files beside the spec at `spec_file`; none without a file. One that is empty counts for nothing.
 
     Raises:
         FluxgymError: one is there and cannot be read.
@@ -86,6 +90,8 @@ def hand_edits(spec_file: Path | None) -> HandEdits:
             raise FluxgymError(
                 f"{path}, edited by hand, cannot be read: {error}", hint="Mend it as UTF-8 text, or remove it."
             ) from error
+        if not text.strip():
+            continue  # `command SPEC > NAME.train.sh` begins with an empty one
         record = _record(spec_file) if record is None else record
         said = record.get(name, {})
         found[name] = HandEdit(name=name, path=path, text=text, places=_places(said), made_from=said.get("made_from"))
@@ -147,8 +153,24 @@ def moved(text: str, old: RunPlaces, new: RunPlaces) -> str:
     for before, after in ((old.output_dir, str(new.output_dir)), (old.staged, str(new.staged))):
         end = r"(?=[/'\"\s]|$)"
         text = after.join(re.split(rf"{re.escape(str(before))}{end}", text))
-    option = rf"(--output_name[ =])(['\"]?){re.escape(old.output_name)}\2(?=\s|$)"
-    return re.sub(option, lambda found: f"{found[1]}{found[2]}{new.output_name}{found[2]}", text)
+    name = rf"(--(?:output_name|log_prefix)[ =]['\"]?){re.escape(old.output_name)}(?=-?['\"]?(?:\s|$))"
+    return re.sub(name, lambda found: found[1] + new.output_name, text)
+
+
+def _named_places(text: str, first: RunPlaces) -> RunPlaces:
+    """The places that `text` names: `first`, or those of a later run of that name."""
+
+    def number(before: str) -> str:
+        found = re.search(rf"{re.escape(before)}(-\d+)?(?=[/'\"\s]|$)", text)
+        return "" if found is None else found[1] or ""
+
+    name, folder, staged = first.output_name, first.output_dir, first.staged
+    numbered = number(f"--output_name {name}") or number(f"--output_name={name}")
+    return RunPlaces(
+        output_name=name + numbered,
+        output_dir=folder.with_name(folder.name + number(str(folder))),
+        staged=staged.with_name(staged.name + number(str(staged))),
+    )
 
 
 def _record(spec_file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.config.by_hand import (
     DATASET_TOML,
     TRAIN_SH,
+    HandEdit,
     RunPlaces,
     discard_edit,
     edit_path,
@@ -49,6 +50,11 @@ def test_a_file_put_there_by_hand_alone_counts(tmp_path: Path) -> None:
         assert (edit.text, edit.places, edit.made_from) == ("x", None, None)
 
 
+def test_an_empty_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "hrld.train.sh").write_text(" \n", encoding="utf-8")
+    assert not hand_edits(tmp_path / "hrld.yaml")
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     edit_path(tmp_path / "hrld.yaml", TRAIN_SH).write_bytes(b"\xff\xfe")
     with pytest.raises(FluxgymError, match=r"hrld\.train\.sh"):
@@ -63,6 +69,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         ("image_dir = '/gym/datasets/hrld/1_a'", "image_dir = '/gym/datasets/hrld-2/1_a'"),
         ("--output_name hrld\n", "--output_name hrld-2\n"),
         ("--output_name=hrld --x", "--output_name=hrld-2 --x"),
+        ("--output_name 'hrld' --log_prefix hrld- ", "--output_name 'hrld-2' --log_prefix hrld-2- "),
         ("/gym/outputs/hrld-other/a", "/gym/outputs/hrld-other/a"),
         ("/gym/outputs/hrld.txt", "/gym/outputs/hrld.txt"),
         ("--comment hrld --output_name hrldx", "--comment hrld --output_name hrldx"),
@@ -75,3 +82,11 @@ def test_the_runs_own_folders_and_name_go_with_it_and_nothing_else(before: str, 
 def test_names_with_signs_of_patterns_are_taken_as_they_are() -> None:
     old, new = places("a+b", Path("/g(y)m")), places(r"c\1", Path("/h"))
     assert moved("cd '/g(y)m/outputs/a+b'", old, new) == r"cd '/h/outputs/c\1'"
+
+
+@pytest.mark.parametrize("name", ["hrld", "hrld-2", "hrld-13"])
+def test_a_text_of_a_later_run_is_known_without_a_record(tmp_path: Path, name: str) -> None:
+    text = f"--output_dir /gym/outputs/{name} \\\n --output_name {name}\nimage_dir = '/gym/datasets/{name}/1_a'\n"
+    edit = HandEdit(name=TRAIN_SH, path=tmp_path / "x.train.sh", text=text)
+    moved_to = edit.text_for(places("hrld-5"), written_for=places("hrld"))
+    assert moved_to == text.replace(name, "hrld-5")

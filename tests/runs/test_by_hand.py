@@ -167,3 +167,18 @@ def test_the_command_shown_is_the_edited_one(
     assert main(["command", str(spec_file), "--workspace", str(gym.root), "--json"]) == ExitCode.OK
     argv = json.loads(capsys.readouterr().out)["argv"]
     assert argv[argv.index("--max_train_epochs") + 1] == "2"
+
+
+def test_the_command_that_was_printed_can_be_the_file(
+    gym: Workspace, spec_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (gym.outputs / "hrld-person").mkdir()
+    (gym.outputs / "hrld-person/kept.txt").touch()
+    edit_path(spec_file, TRAIN_SH).touch()  # as a shell makes it, before the command runs
+    assert main(["command", str(spec_file), "--workspace", str(gym.root)]) == ExitCode.OK
+    printed = capsys.readouterr().out
+    assert "outputs/hrld-person-2" in printed
+    edit_path(spec_file, TRAIN_SH).write_text(printed, encoding="utf-8")
+    ready = checked(gym, hand_edits(spec_file))
+    assert not ready.errors
+    assert ready.flags.items() <= ready.trained_flags.items(), "the backend's own are in it, too"
