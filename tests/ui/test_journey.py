@@ -3,10 +3,8 @@
 import os
 import signal
 
-from PIL import Image
 from textual.widgets import Static
 
-from fluxgym_tui.base.files import write_atomic
 from fluxgym_tui.base.safetensors import read_header
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.listing import run_directories
@@ -17,28 +15,24 @@ from fluxgym_tui.ui.screens.live import LiveScreen
 from fluxgym_tui.ui.widgets.run_list import RunList
 from tests.ui.waiting import until
 
-SPEC = """\
-name: Journey
-trigger: hrld person
-base_model: tiny-flux
-backend: builtin
-dataset: {path: photos, resolution: [64, 64], num_repeats: 1}
-training: {vram: cpu, max_train_steps: 2, network_dim: 2}
-"""
 
-
-async def test_from_an_empty_workspace_to_a_finished_lora(workspace: Workspace) -> None:
-    photos = workspace.root / "photos"
-    photos.mkdir()
-    for number in range(2):
-        Image.new("RGB", (64, 64), (number * 200, 80, 120)).save(photos / f"{number}.png")
-    spec = workspace.root / "journey.yaml"
-    write_atomic(spec, SPEC)
-    screen, run = first_screen(workspace, path=spec, run=None)
-    app = FluxgymApp(workspace=workspace, screen=screen, open_path=spec, run=run)
+async def test_from_an_empty_workspace_to_a_finished_lora_by_keys_alone(workspace: Workspace) -> None:
+    screen, run = first_screen(workspace, path=None, run=None)
+    assert screen == "dataset"
+    app = FluxgymApp(workspace=workspace, screen=screen, run=run)
     try:
         async with app.run_test(size=(100, 30)) as pilot:
-            await until(pilot, lambda: app.draft.ready is not None, what="the plan")
+            await until(pilot, lambda: app.draft.opened, what="the empty state")
+            await pilot.press("d")
+            await until(pilot, lambda: app.draft.planned, what="the plan of the bundled example")
+            await pilot.press("2", *["down"] * 6)
+            assert app.focused is app.screen.query_one("#field-training-max_train_epochs Input")
+            await pilot.press("end", "backspace", "backspace", "1")  # of 20 epochs: this test has a minute, not two
+            await until(pilot, lambda: app.draft.values["training.max_train_epochs"] == "1", what="one epoch")
+            await pilot.press("escape", "3")
+            await until(
+                pilot, lambda: "20 steps" in str(app.screen.query_one("#steps", Static).render()), what="20 steps"
+            )
             await pilot.press("ctrl+r")
             await until(
                 pilot,
@@ -47,11 +41,11 @@ async def test_from_an_empty_workspace_to_a_finished_lora(workspace: Workspace) 
             )
             status = app.screen.query_one("#status", Static)
             await until(pilot, lambda: "✓ finished" in str(status.render()), what="the LoRA", patience_s=240.0)
-            assert "2/2" in str(status.render())
+            assert "20/20" in str(status.render())
             await pilot.press("8")
             await until(pilot, lambda: app.screen.query_one(RunList).runs, what="the list")
             summary = app.screen.query_one(RunList).runs[0]
-        assert (summary.state, summary.step) == ("finished", 2)
+        assert (summary.state, summary.step) == ("finished", 20)
         assert summary.lora is not None
         assert len(read_header(summary.lora).tensors) > 0
     finally:
