@@ -163,6 +163,8 @@ class SafeFilter(LineFilter):
     """Lets nothing through that could steer the terminal. What we draw is safe already; fields hold what was typed."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        if all(control or text.isprintable() for text, _, control in segments):
+            return segments
         return [
             Segment(text if control or text.isprintable() else _inert(text), style, control)
             for text, style, control in segments
