@@ -53,7 +53,8 @@ and validation among them. What it does otherwise, on purpose:
   follows from the seed and its place in the epoch: so a resume is exact, and a sample changes nothing.
 - `--noise_offset` and `--multires_noise_iterations` work; sd-scripts' FLUX trainer takes them and does nothing.
 - Without `--validation_seed` pictures are split by `--seed`. sd-scripts shuffles twice then, and trains on some of
-  those that it validates. The four draws for each batch are at any noise level in both: its `timestep` is only a label there.
+  those that it validates. The four draws for each batch are at any noise level in both: the timestep that sd-scripts
+  shows beside them is a label.
 - Validation and the probe use captions without what chance does to them.
 - A mask (`conditioning_data_dir`) is scaled and cropped as its picture is; sd-scripts stretches it to the bucket.
 - What is cached cannot vary: `caption_prefix`, wildcards and dropout by epochs are refused with cached captions, where
