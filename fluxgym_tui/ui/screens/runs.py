@@ -107,7 +107,7 @@ class RunsScreen(RunWorkScreen):
         if not message.runs:
             empty.update(EMPTY.format(outputs=terminal_safe(str(self.fluxgym.workspace.root / "outputs"))))
         empty.display = not message.runs
-        listed.display = bool(message.runs)
+        listed.display = self.query_one("#detail").display = bool(message.runs)
         if message.runs != listed.runs or any(not summary.state.ended for summary in message.runs):
             listed.show_runs(message.runs)
         self.fluxgym.set_alive(message.runs)
