@@ -144,6 +144,8 @@ def _value(flag: Flag, texts: list[str]) -> FlagResult:
             raise _Wrong(f"it is a switch and takes no value ({texts[0]!r})", "Leave the value out.")
         return True
     if flag.many:
+        if not texts:
+            raise _Wrong("it takes one value or more, none is given", "Write them after it, or leave it out.")
         return tuple(_one(flag, text) for text in texts)
     if len(texts) != 1:
         raise _Wrong(f"it takes one value, {len(texts)} are given", "Write it as --flag value.")

@@ -18,7 +18,7 @@ from fluxgym_tui.trainer.outputs import CheckpointWriter, dataset_facts
 from fluxgym_tui.trainer.probe import probe_loss, probed_pictures
 from fluxgym_tui.trainer.report import Reporter
 from fluxgym_tui.trainer.sampler import Sampler
-from fluxgym_tui.trainer.setup import Setup, make_output_dir, settle, transformer_learning_rate
+from fluxgym_tui.trainer.setup import Setup, make_folder, settle, transformer_learning_rate
 from fluxgym_tui.trainer.steps import Rounds, make_steps
 from fluxgym_tui.trainer.stopping import StopRequest
 from fluxgym_tui.trainer.trackers import check_tracking, start_tracking
@@ -36,7 +36,9 @@ def train(options: TrainerOptions, *, report: Reporter, stop: StopRequest) -> Pa
     report.phase("prepare")
     check_tracking(options)
     setup = settle(options)
-    make_output_dir(options.output_dir)
+    make_folder(options.output_dir, flag="output_dir")
+    if options.logging_dir is not None:
+        make_folder(options.logging_dir, flag="logging_dir")
     remove_leftovers(options.output_dir, setup.output_name)
     _announce(setup, report)
     conditionings = fill_caches(setup, report=report, stop=stop)

@@ -242,7 +242,9 @@ class LoraNetwork(nn.Module):
         if missing := sorted(own.keys() - state.keys()):
             raise FluxgymError(
                 f"{source}: {len(missing)} tensors are missing, the first is {missing[0]}.",
-                hint="Train from a LoRA of the same layers, or set train_blocks to what it has.",
+                hint="It does not adapt CLIP-L: add --network_train_unet_only."
+                if missing[0].startswith(CLIP_PREFIX)
+                else "Train from a LoRA of the same layers, or set train_blocks to what it has.",
             )
         for key, tensor in own.items():
             if state[key].shape != tensor.shape:

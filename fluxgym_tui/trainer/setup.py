@@ -248,15 +248,15 @@ def network_arguments(pairs: Sequence[str]) -> dict[str, str]:
     return arguments
 
 
-def make_output_dir(folder: Path) -> None:
-    """Make the folder that the LoRA goes to; FluxgymError where it cannot be written, now and not at the first save."""
+def make_folder(folder: Path, *, flag: str) -> None:
+    """Make the folder that `flag` names; FluxgymError where it cannot be written, now and not at the first save."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise FluxgymError(
-            f"--output_dir {folder} cannot be written: {error.strerror}",
+            f"--{flag} {folder} cannot be written: {error.strerror}",
             hint="Give a folder of yours on a disk with room.",
         ) from error
 

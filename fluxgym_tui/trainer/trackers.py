@@ -57,7 +57,14 @@ class WandbTracker:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             os.environ["WANDB_DIR"] = str(folder)
-        self._run = self._wandb.init(project=project, **settings)
+        try:
+            self._run = self._wandb.init(project=project, **settings)
+        except self._wandb.Error as error:
+            raise FluxgymError(
+                f"Weights & Biases does not begin a run: {str(error).strip().splitlines()[0]}",
+                hint="Log in with `wandb login`, or set WANDB_MODE=offline and `wandb sync` later.",
+                code=ExitCode.FAILED,
+            ) from error
         for name in ("epoch", "val_step", "global_step"):
             self._run.define_metric(name, hidden=True)
 
@@ -180,13 +187,7 @@ def start_tracking(options: TrainerOptions, *, report: Reporter) -> Tracking:
     trackers: list[Tracker] = []
     if options.log_with in ("tensorboard", "all") or (options.log_with is None and folder is not None):
         assert folder is not None  # the flags' rules demand it
-        try:
-            trackers.append(TensorBoardTracker(folder / name))
-        except OSError as error:
-            raise FluxgymError(
-                f"--logging_dir {options.logging_dir} cannot be written: {error.strerror}",
-                hint="Give a folder of yours on a disk with room.",
-            ) from error
+        trackers.append(TensorBoardTracker(folder / name))
     if wants_wandb(options):
         trackers.append(WandbTracker(project=name, folder=folder, settings=wandb_settings(options)))
     return Tracking(trackers, report=report, unet_only=options.network_train_unet_only)

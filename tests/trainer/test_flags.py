@@ -99,6 +99,7 @@ def test_defaults_and_values() -> None:
         (["--ip_noise_gamma_random_strength"], "no effect without --ip_noise_gamma"),
         (["--loss_type", "l3"], "It knows l2, l1, huber"),
         (["--text_encoder_lr", "1e-4", "fast"], "'fast' is not a number"),
+        (["--base_weights"], "one value or more"),
         (["--text_encoder_lr", "1e-4", "1e-5"], "T5 is not trained"),
         (["--text_encoder_lr", "1e-4", "--network_train_unet_only"], "CLIP-L is not trained"),
         (["--network_train_unet_only", "--network_train_text_encoder_only"], "one of the two"),

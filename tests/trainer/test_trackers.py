@@ -17,7 +17,7 @@ from fluxgym_tui.trainer.tfevents import ScalarFile, crc32c
 from fluxgym_tui.trainer.trackers import step_values
 from tests.trainer.parity import tiny_flux
 from tests.trainer.test_network_args import grown, loss
-from tests.trainer.trainer_options import drawn_dataset, kinds, train_quickly, train_uncached
+from tests.trainer.trainer_options import drawn_dataset, kinds, read_events, train_quickly, train_uncached
 
 Scalars = dict[str, list[tuple[int, Any]]]
 
@@ -161,6 +161,9 @@ def test_the_gradients_norm_is_that_of_the_formula() -> None:
 class StandInForWandb(types.ModuleType):
     """Takes the place of wandb, which would want its server: it keeps what it is given."""
 
+    class Error(Exception):
+        """What wandb raises, without a login for example."""
+
     def __init__(self) -> None:
         super().__init__("wandb")
         self.begun: dict[str, Any] = {}
@@ -220,6 +223,27 @@ def test_a_table_of_settings_goes_to_wandb(dataset: Path, tmp_path: Path, monkey
         table.write_text(text, encoding="utf-8")
         with pytest.raises(FluxgymError, match=words):
             train_quickly(dataset, tmp_path / "out", *flags)
+
+
+def test_a_login_that_is_lacking_is_named(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = StandInForWandb()
+
+    def refused(**_: object) -> None:
+        raise wandb.Error("api_key not configured (no-tty).\nmore")
+
+    monkeypatch.setattr(wandb, "init", refused)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    with pytest.raises(FluxgymError, match="does not begin a run: api_key not configured") as caught:
+        train_quickly(dataset, tmp_path / "out", "--max_train_steps", "1", "--log_with", "wandb")
+    assert "more" not in caught.value.message
+    assert "wandb login" in str(caught.value.hint)
+
+
+def test_a_logging_dir_that_cannot_be_written_is_named_at_once(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file", encoding="utf-8")
+    with pytest.raises(FluxgymError, match=r"--logging_dir .*logs cannot be written"):
+        train_quickly(dataset, tmp_path / "out", "--max_train_steps", "1", "--logging_dir", str(tmp_path / "logs"))
+    assert [event["name"] for event in read_events(tmp_path / "out.jsonl")] == ["prepare"]
 
 
 def test_wandb_that_is_not_installed_is_named(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
