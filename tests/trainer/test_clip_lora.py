@@ -164,3 +164,12 @@ def test_loraplus_of_clip_needs_clip(dataset: Path) -> None:
         settle(parse(given))
     setup = settle(parse([word for word in given if word != "--network_train_unet_only"]))
     assert setup.options.trains_clip
+
+
+@pytest.mark.parametrize("without", [(), (CACHED_TEXT,)], ids=["cached", "uncached"])
+def test_bf16_trains_clip_too(dataset: Path, tmp_path: Path, without: tuple[str, ...]) -> None:
+    flags = ("--max_train_steps", "2", "--mixed_precision", "bf16", "--save_precision", "float")
+    train_clip(dataset, tmp_path / "out", *flags, without=without)
+    tensors = open_lora(tmp_path / "out" / "last.safetensors").tensors
+    ups = {key: tensor for key, tensor in tensors.items() if key.endswith("lora_up.weight")}
+    assert all(bool(tensor.any()) and tensor.dtype == torch.float32 for tensor in ups.values())
