@@ -36,10 +36,13 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the top handler: a bug of ours, told with all there is
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        tell({"kind": "end", "outcome": "failed", "reason": reason, "fix": "This is a bug: please report it."})
+        fix = "This is a bug: please report it."
+        tell({"kind": "end", "outcome": "failed", "reason": reason, "fix": fix, "code": int(ExitCode.INTERNAL)})
         return ExitCode.INTERNAL
     return ExitCode.STOPPED if outcome == "stopped" else ExitCode.OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a load that was broken off is still under way in its thread, and an ordinary exit may trip over it

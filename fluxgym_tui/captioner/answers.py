@@ -23,8 +23,11 @@ class Answer:
 class Captioner(Protocol):
     """Anything that makes captions."""
 
-    def prepare(self) -> None:
-        """Get ready: load a model, find a server. FluxgymError where no picture could be captioned at all."""
+    def prepare(self, *, say: Callable[[str], None]) -> None:
+        """Get ready: load a model, find a server; `say` is told what takes long.
+
+        FluxgymError where no picture could be captioned at all.
+        """
 
     def answers(self, images: Sequence[ScannedImage], *, stop: threading.Event) -> Iterator[Answer]:
         """An answer for each picture, as they come; none is begun after `stop`. FluxgymError ends the job."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from fluxgym_tui.base.errors import FluxgymError
@@ -40,7 +40,7 @@ class Command:
             self._words.append(_PICTURE)
         self._stop = threading.Event()
 
-    def prepare(self) -> None:
+    def prepare(self, *, say: Callable[[str], None]) -> None:
         """See that the program is there.
 
         Raises:

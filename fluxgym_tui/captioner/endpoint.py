@@ -8,7 +8,7 @@ import random
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -57,7 +57,7 @@ class Endpoint:
         self._stop = threading.Event()
         self._unanswered = 0  # pictures in a row to which nobody answered at all
 
-    def prepare(self) -> None:
+    def prepare(self, *, say: Callable[[str], None]) -> None:
         """Ask the server for its models: it is there, and takes the key.
 
         Raises:
@@ -131,7 +131,7 @@ class Endpoint:
             except urllib.error.HTTPError as error:
                 if error.code in _REFUSED:
                     raise self._refusal(error) from error
-                return Answer(image, None, f"the endpoint refused it: {_told(error)}")
+                return Answer(image, None, f"the endpoint refused it: {self._told(error)}")
             except (_PassingError, ValueError, OSError, http.client.HTTPException) as error:
                 reason = _reason(error)
                 asked_s = error.wait_s if isinstance(error, _PassingError) else None
@@ -169,7 +169,7 @@ class Endpoint:
                 raw = response.read(_MAX_ANSWER_BYTES + 1)
         except urllib.error.HTTPError as error:
             if error.code in _TRY_AGAIN:
-                raise _PassingError(f"the endpoint said {_told(error)}", wait_s=_retry_after_s(error)) from error
+                raise _PassingError(f"the endpoint said {self._told(error)}", wait_s=_retry_after_s(error)) from error
             raise
         if len(raw) > _MAX_ANSWER_BYTES:
             raise ValueError("the endpoint's answer has no end")
@@ -185,7 +185,23 @@ class Endpoint:
             hint = "It does not take this key: check it, and what it is allowed."
         else:
             hint = "It wants a key: set OPENAI_API_KEY, or name another variable with --api-key-env."
-        return FluxgymError(f"{self._base} refused: {_told(error)}", hint=hint, code=ExitCode.FAILED)
+        return FluxgymError(f"{self._base} refused: {self._told(error)}", hint=hint, code=ExitCode.FAILED)
+
+    def _told(self, error: urllib.error.HTTPError) -> str:
+        """`429 Too Many Requests: quota`, with what the body says, on one line.
+
+        Some servers say the key that they do not take, and that is for nobody's screen or log.
+        """
+        try:
+            raw = error.read(2000)
+            data = json.loads(raw)
+            inner = data.get("error", data) if isinstance(data, dict) else data
+            said = str(inner.get("message", "") if isinstance(inner, dict) else inner)
+        except (ValueError, OSError, http.client.HTTPException):
+            said = ""
+        if self._key:
+            said = said.replace(self._key, "(the key)")
+        return one_line(f"{error.code} {error.reason}" + (f": {said[:200]}" if said else ""))
 
 
 def base_url(url: str) -> str:
@@ -216,18 +232,6 @@ def _text_of(data: Any) -> str:
     if not isinstance(content, str) or not content.strip():
         raise ValueError("the endpoint answered with nothing")
     return content
-
-
-def _told(error: urllib.error.HTTPError) -> str:
-    """`429 Too Many Requests: quota`, with what the body says, on one line."""
-    try:
-        raw = error.read(2000)
-        data = json.loads(raw)
-        inner = data.get("error", data) if isinstance(data, dict) else data
-        said = inner.get("message", "") if isinstance(inner, dict) else str(inner)
-    except (ValueError, OSError, http.client.HTTPException):
-        said = ""
-    return one_line(f"{error.code} {error.reason}" + (f": {said[:200]}" if said else ""))
 
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from fluxgym_tui.base.errors import FluxgymError
+from fluxgym_tui.base.text import one_line
 
 Method = Literal["florence", "endpoint", "command"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -98,6 +99,8 @@ def check(job: CaptionJob) -> None:
             "captions by a command need the command",
             hint="--command 'my-captioner {picture}': it gets a picture's path and prints the caption.",
         )
+    if any("\ud800" <= letter <= "\udfff" for letter in job.trigger):  # bytes of an argument that is no UTF-8
+        raise FluxgymError(f"the trigger {one_line(job.trigger)!r} is no UTF-8", hint="Captions are written as UTF-8.")
     if job.method == "florence" and job.prompt:
         raise FluxgymError(
             "Florence-2 takes no prompt of yours: it knows three lengths",

@@ -89,17 +89,21 @@ def read_journal(path: Path) -> Past | None:
 
 
 def last_journal(journals: Path, folder: Path) -> Past | None:
-    """The newest journal in the folder `journals` that speaks of `folder` and was not undone."""
+    """The newest of `past_journals`: what undo takes back."""
+    return next(past_journals(journals, folder), None)
+
+
+def past_journals(journals: Path, folder: Path) -> Iterator[Past]:
+    """The journals in the folder `journals` that speak of `folder` and were not undone, the newest first."""
     whole = folder.resolve()
     try:
         names = sorted((path for path in journals.iterdir() if path.suffix == _SUFFIX), reverse=True)
     except OSError:
-        return None
+        return
     for path in names:
         past = read_journal(path)
         if past is not None and past.folder == whole:
-            return past
-    return None
+            yield past
 
 
 def undo(journals: Path, folder: Path) -> tuple[int, list[Path]]:

@@ -1,5 +1,7 @@
 """One captioning job from end to end: which pictures, asking, writing, and telling of each."""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any, Final
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.captioner.answers import CANCELLED, Answer, Captioner
 from fluxgym_tui.captioner.job import CaptionJob
-from fluxgym_tui.captioner.journal import Journal, last_journal
+from fluxgym_tui.captioner.journal import Journal, past_journals
 from fluxgym_tui.captioner.wording import clean_caption, says_only, with_trigger
 from fluxgym_tui.dataset.caption_edits import caption_file
 from fluxgym_tui.dataset.captions import decode_caption, write_caption
@@ -19,6 +21,10 @@ from fluxgym_tui.dataset.scanned import ScannedImage
 
 SCHEMA: Final = 1
 Tell = Callable[[dict[str, Any]], None]
+_LONGEST_CAPTION: Final = 20_000  # characters; no text encoder reads a tenth of them
+_LOOK_S: Final = 0.05
+# What stands in the way of every caption, not of one.
+_OF_THE_DISK: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,11 @@ class Todo:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The pictures to caption, and those left alone with the reason."""
+    """The pictures to caption, those left alone, and those whose caption could not be written; both with the reason."""
 
     todo: list[Todo]
     kept: list[tuple[ScannedImage, str]]
+    failed: list[tuple[ScannedImage, str]]
 
 
 def make_captioner(job: CaptionJob) -> Captioner:
@@ -59,6 +66,7 @@ def select(job: CaptionJob) -> Selection:
     done = _done_before(job) if job.existing == "replace" else frozenset()
     todo: list[Todo] = []
     kept: list[tuple[ScannedImage, str]] = []
+    failed: list[tuple[ScannedImage, str]] = []
     owners: dict[Path, str] = {}
     for image in scan(job.folder, recursive=job.recursive).images:
         if only is not None and str(image.path.absolute()) not in only:
@@ -66,16 +74,22 @@ def select(job: CaptionJob) -> Selection:
         path = caption_file(image)
         owner = owners.setdefault(path, image.path.name)
         reason = None
-        before = _bytes(path)
+        try:
+            before = _bytes(path)
+        except OSError as error:
+            failed.append((image, f"{path.name} cannot be read: {error.strerror}"))
+            continue
         if owner != image.path.name:
             reason = f"it shares its caption with {owner}"
         elif before is not None:
             reason = _why_kept(job, before, path.absolute() in done)
-        if reason is None:
-            todo.append(Todo(image, path, before))
-        else:
+        if reason is not None:
             kept.append((image, reason))
-    return Selection(todo, kept)
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
+            failed.append((image, f"nothing can be written into {path.parent}"))
+        else:
+            todo.append(Todo(image, path, before))
+    return Selection(todo, kept, failed)
 
 
 def run_job(job: CaptionJob, captioner: Captioner, *, tell: Tell, stop: threading.Event) -> str:
@@ -89,16 +103,18 @@ def run_job(job: CaptionJob, captioner: Captioner, *, tell: Tell, stop: threadin
             stays, and the journal knows it.
     """
     selection = select(job)
-    total = len(selection.todo)
+    total = len(selection.todo) + len(selection.failed)
     tell(_event("start", total=total, kept=len(selection.kept), method=job.method, folder=str(job.folder)))
     for image, reason in selection.kept:
         tell(_event("picture", path=image.file, outcome="kept", caption=image.caption, reason=reason))
-    counts = {"written": 0, "failed": 0, "kept": len(selection.kept)}
-    if total:
-        tell(_event("phase", name="load"))
-        captioner.prepare()
-        tell(_event("phase", name="caption"))
-        _caption_all(job, captioner, selection.todo, counts, tell=tell, stop=stop)
+    counts = {"written": 0, "failed": len(selection.failed), "kept": len(selection.kept)}
+    for number, (image, reason) in enumerate(selection.failed, 1):
+        tell(_picture(image, "failed", None, reason, done=number, total=total, seconds=0.0))
+    if selection.todo:
+        tell(_event("phase", name="load", detail=None))
+        if _prepared(captioner, tell=tell, stop=stop):
+            tell(_event("phase", name="caption", detail=None))
+            _caption_all(job, captioner, selection, counts, tell=tell, stop=stop)
     outcome = (
         "stopped" if counts["written"] + counts["failed"] + counts["kept"] < total + len(selection.kept) else "finished"
     )
@@ -106,15 +122,38 @@ def run_job(job: CaptionJob, captioner: Captioner, *, tell: Tell, stop: threadin
     return outcome
 
 
+def _prepared(captioner: Captioner, *, tell: Tell, stop: threading.Event) -> bool:
+    """Let it get ready, which may take minutes; False where `stop` came first: then it is left to itself."""
+    problems: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            captioner.prepare(say=lambda words: tell(_event("phase", name="load", detail=words)))
+        except BaseException as problem:  # noqa: BLE001 - raised again by who waits
+            problems.append(problem)
+
+    thread = threading.Thread(target=prepare, name="prepare", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if stop.is_set():
+            return False
+        thread.join(_LOOK_S)
+    if problems:
+        raise problems[0]
+    return True
+
+
 def _caption_all(
     job: CaptionJob,
     captioner: Captioner,
-    todo: list[Todo],
+    selection: Selection,
     counts: dict[str, int],
     *,
     tell: Tell,
     stop: threading.Event,
 ) -> None:
+    todo = selection.todo
+    total = len(todo) + len(selection.failed)
     waiting = {item.image.file: item for item in todo}
     try:
         journal = Journal(job)
@@ -131,19 +170,8 @@ def _caption_all(
             outcome, caption, reason = _write(job, item, answer, journal)
             counts[outcome] += 1
             now = time.monotonic()
-            done = len(todo) - len(waiting)
-            tell(
-                _event(
-                    "picture",
-                    path=item.image.file,
-                    outcome=outcome,
-                    caption=caption,
-                    reason=reason,
-                    done=done,
-                    total=len(todo),
-                    seconds=round(now - last, 3),
-                )
-            )
+            done = total - len(waiting)
+            tell(_picture(item.image, outcome, caption, reason, done=done, total=total, seconds=round(now - last, 3)))
             last = now
         if not waiting:
             journal.end()
@@ -178,6 +206,8 @@ def _write(job: CaptionJob, item: Todo, answer: Answer, journal: Journal) -> tup
     caption = clean_caption(answer.text)
     if not caption:
         return "failed", None, "it said nothing"
+    if len(caption) > _LONGEST_CAPTION:
+        return "failed", None, f"it said {len(caption):,} characters, which is no caption"
     caption = with_trigger(caption, job.trigger)
     try:
         if _bytes(item.path) != item.before:
@@ -185,7 +215,9 @@ def _write(job: CaptionJob, item: Todo, answer: Answer, journal: Journal) -> tup
         journal.note(item.path, before=item.before, after=f"{caption}\n".encode())
         write_caption(item.path, caption)
     except OSError as error:
-        raise _unwritable(item.path, error) from error
+        if error.errno in _OF_THE_DISK:
+            raise _unwritable(item.path, error) from error
+        return "failed", None, f"{item.path.name} cannot be written: {error.strerror}"
     return "written", caption, None
 
 
@@ -202,20 +234,29 @@ def _why_kept(job: CaptionJob, before: bytes, done: bool) -> str | None:
 
 
 def _done_before(job: CaptionJob) -> frozenset[Path]:
-    """The caption files that a job of the same recipe wrote before it was broken off, and that are still so."""
-    past = last_journal(job.journal.parent, job.folder)
-    if past is None or past.ended or past.recipe != job.recipe():
-        return frozenset()
-    return frozenset(change.path for change in past.written if _bytes(change.path) == change.after)
+    """The caption files that jobs of the same recipe, broken off one after the other, wrote, and that are still so."""
+    after: dict[Path, bytes] = {}
+    for past in past_journals(job.journal.parent, job.folder):
+        if past.ended or past.recipe != job.recipe():
+            break
+        for change in reversed(past.written):
+            after.setdefault(change.path, change.after)
+    return frozenset(path for path, raw in after.items() if _is(path, raw))
+
+
+def _is(path: Path, raw: bytes) -> bool:
+    try:
+        return _bytes(path) == raw
+    except OSError:
+        return False
 
 
 def _bytes(path: Path) -> bytes | None:
+    """What the file holds, None where there is none. OSError where it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise FluxgymError(f"cannot read {path}: {error.strerror}", hint="Allow reading it: chmod u+r.") from error
 
 
 def _unwritable(path: Path, error: OSError) -> FluxgymError:
@@ -223,6 +264,12 @@ def _unwritable(path: Path, error: OSError) -> FluxgymError:
         f"cannot write {path}: {error.strerror}",
         hint="Check that the disk has room and the folder is yours; then start again, it goes on where it ended.",
     )
+
+
+def _picture(
+    image: ScannedImage, outcome: str, caption: str | None, reason: str | None, **facts: Any
+) -> dict[str, Any]:
+    return _event("picture", path=image.file, outcome=outcome, caption=caption, reason=reason, **facts)
 
 
 def _event(kind: str, **facts: Any) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class CaptionProgress:
             self.total += event["total"]
         elif kind == "phase":
             self.phase = {"load": "getting ready", "caption": "captioning"}.get(event["name"], event["name"])
+            if event["detail"]:
+                self.phase += f" ({event['detail']})"
         elif kind == "picture":
             outcome = event["outcome"]
             setattr(self, outcome, getattr(self, outcome) + 1)

@@ -81,8 +81,10 @@ def chat_standin(**settings: Any) -> Iterator[ChatStandin]:
                 self._answer(200, {"choices": [{"message": {"role": "assistant", "content": said}}]})
 
         def _welcome(self) -> bool:
-            if state.key is not None and self.headers.get("Authorization") != f"Bearer {state.key}":
-                self._answer(401, {"error": {"message": "no such key"}})
+            given = self.headers.get("Authorization")
+            if state.key is not None and given != f"Bearer {state.key}":
+                # As OpenAI does, it says the key that it does not take.
+                self._answer(401, {"error": {"message": f"no such key: {given}"}})
                 return False
             return True
 

@@ -106,7 +106,7 @@ def test_cancelling_ends_the_program_and_all_it_started(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_told_before_any_picture(tmp_path: Path) -> None:
     job = CaptionJob(folder=tmp_path, journal=tmp_path / "1.jsonl", method="command", command="no-such-program")
     with pytest.raises(FluxgymError, match="there is no program 'no-such-program'"):
-        Command(job).prepare()
+        Command(job).prepare(say=print)
     bad = CaptionJob(folder=tmp_path, journal=tmp_path / "1.jsonl", method="command", command="it 'is")
     with pytest.raises(FluxgymError, match="cannot be read"):
         Command(bad)

@@ -1,5 +1,6 @@
 """Which pictures are captioned, what is written, and taking it back."""
 
+import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,9 +11,10 @@ import pytest
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.captioner.answers import Answer
-from fluxgym_tui.captioner.job import CaptionJob
+from fluxgym_tui.captioner.job import CaptionJob, check
 from fluxgym_tui.captioner.journal import new_journal, undo
 from fluxgym_tui.captioner.work import run_job, select
+from fluxgym_tui.dataset.captions import write_caption
 from fluxgym_tui.dataset.scanned import ScannedImage
 from tests.captioner.pictures import make_pictures
 
@@ -25,7 +27,7 @@ class Sayer:
         self.stop_after = stop_after
         self.before_each: Callable[[ScannedImage], object] = lambda image: None
 
-    def prepare(self) -> None:
+    def prepare(self, *, say: Callable[[str], None]) -> None:
         """Nothing to load."""
 
     def answers(self, images: Sequence[ScannedImage], *, stop: threading.Event) -> Iterator[Answer]:
@@ -99,7 +101,10 @@ def test_a_broken_off_replacement_goes_on_where_it_ended(job: CaptionJob) -> Non
     assert [item.path.name for item in select(again).todo] == ["c.txt", "d.txt"]
     other = replace(again, prompt="another question")
     assert len(select(other).todo) == 4
-    assert run(again)[-1]["written"] == 2
+    assert run(again, Sayer(stop_after=1))[-1]["outcome"] == "stopped"
+    third = replace(first, journal=job.journal.with_name("2b.jsonl"))
+    assert [item.path.name for item in select(third).todo] == ["d.txt"]  # broken off twice, and nothing made twice
+    assert run(third)[-1]["written"] == 1
     assert len(select(replace(again, journal=job.journal.with_name("3.jsonl"))).todo) == 4
 
 
@@ -146,6 +151,63 @@ def test_journals_are_told_apart_by_their_folders(job: CaptionJob, tmp_path: Pat
         undo(tmp_path / "captions", tmp_path / "others")
     name = new_journal(tmp_path / "captions", tmp_path / "others").name
     assert name.endswith("others.jsonl")
+
+
+def test_a_caption_that_cannot_be_read_or_written_is_told_and_the_rest_goes_on(
+    job: CaptionJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job.folder / "a.txt").mkdir()
+    deep = job.folder / "deep"
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != deep)
+    real = write_caption
+
+    def write(path: Path, text: str) -> None:
+        if path.name == "b.txt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        real(path, text)
+
+    monkeypatch.setattr("fluxgym_tui.captioner.work.write_caption", write)
+    events = run(replace(job, existing="replace"))
+    reasons = {Path(event["path"]).name: event["reason"] for event in events if event["kind"] == "picture"}
+    assert reasons == {
+        "a.png": "a.txt cannot be read: Is a directory",
+        "b.png": "b.txt cannot be written: Permission denied",
+        "c.png": None,
+        "d.png": f"nothing can be written into {deep}",
+    }
+    assert [(event["done"], event["total"]) for event in events if event["kind"] == "picture"] == [
+        (1, 4), (2, 4), (3, 4), (4, 4)
+    ]  # fmt: skip
+    assert (events[-1]["outcome"], events[-1]["failed"], events[-1]["written"]) == ("finished", 3, 1)
+
+
+def test_what_is_far_too_long_is_no_caption(job: CaptionJob) -> None:
+    events = run(job, Sayer("word " * 10_000))
+    assert events[-2]["reason"] == "it said 49,999 characters, which is no caption"
+    assert not list(job.folder.rglob("*.txt"))
+
+
+def test_a_trigger_that_is_no_text_is_refused(job: CaptionJob) -> None:
+    with pytest.raises(FluxgymError, match="is no UTF-8"):
+        check(replace(job, trigger="hr\udcffld"))
+
+
+def test_a_job_can_be_cancelled_while_its_captioner_gets_ready(job: CaptionJob) -> None:
+    ready, stop = threading.Event(), threading.Event()
+
+    class Slow(Sayer):
+        def prepare(self, *, say: Callable[[str], None]) -> None:
+            say("downloading much")
+            stop.set()
+            ready.wait(20)
+
+    events: list[dict[str, Any]] = []
+    assert run_job(job, Slow(), tell=events.append, stop=stop) == "stopped"
+    assert not ready.is_set()
+    ready.set()
+    assert [event.get("detail") for event in events if event["kind"] == "phase"] == [None, "downloading much"]
+    assert events[-1]["outcome"] == "stopped"
+    assert not list(job.folder.rglob("*.txt"))
 
 
 def test_a_folder_that_takes_no_captions_ends_the_job_in_one_line(job: CaptionJob, monkeypatch: Any) -> None:
