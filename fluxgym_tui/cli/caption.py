@@ -23,6 +23,16 @@ from fluxgym_tui.config.settings import EndpointSettings, load_settings, setting
 
 _OUTCOMES: Final = {"finished": ExitCode.OK, "stopped": ExitCode.STOPPED, "failed": ExitCode.FAILED}
 _KEY_VARIABLE: Final = "OPENAI_API_KEY"
+# Options and what they are where nobody gives them: those that only some methods have a use for, and the others.
+_OF_METHOD: Final[dict[str, dict[str, Any]]] = {
+    "florence": {"model": "", "batch_size": 0, "device": "auto"},
+    "endpoint": {"model": "", "url": "", "prompt": "", "concurrency": 4, "timeout": 120, "retries": 4},
+    "command": {"command": "", "prompt": "", "concurrency": 4, "timeout": 120},
+}
+_OF_EACH: Final[dict[str, Any]] = {
+    "method": "florence", "trigger": "", "existing": "keep", "style": "detailed", "endpoint": None,
+    "api_key_env": _KEY_VARIABLE, "flat": False, "dry_run": False,
+}  # fmt: skip
 
 
 def configure(parser: CommandParser) -> None:
@@ -84,6 +94,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Caption the folder, or take it back."""
     journals = workspace_of(args).root / "captions"
     if args.undo:
+        _refuse_beside_undo(args)
         return _undo(args, journals, out)
     endpoint = _endpoint(args)
     job = CaptionJob(
@@ -108,7 +119,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     _refuse_unused(args)
     if args.dry_run:
         return _dry_run(job, args, out)
-    key = endpoint.api_key or os.environ.get(args.api_key_env) if job.method == "endpoint" else None
+    key = _key(args, endpoint) if job.method == "endpoint" else None
     return asyncio.run(_Watch(args, out).follow(job, key))
 
 
@@ -129,20 +140,40 @@ def _endpoint(args: argparse.Namespace) -> EndpointSettings:
     return known[args.endpoint]
 
 
+def _key(args: argparse.Namespace, endpoint: EndpointSettings) -> str | None:
+    """The endpoint's secret: of the settings, else of the variable."""
+    named = args.api_key_env != _KEY_VARIABLE
+    if named and endpoint.api_key:
+        raise FluxgymError(
+            f"--api-key-env and the api_key of endpoint {args.endpoint} both name a key",
+            hint="Leave one of them out.",
+        )
+    key = endpoint.api_key or os.environ.get(args.api_key_env)
+    if named and not key:
+        raise FluxgymError(f"there is no variable {args.api_key_env}, or it is empty", hint="Export it, then again.")
+    return key
+
+
+def _refuse_beside_undo(args: argparse.Namespace) -> None:
+    """Refuse what `--undo` has no use for: it takes back the last job whole, and at once."""
+    usual = {name: value for options in _OF_METHOD.values() for name, value in options.items()} | _OF_EACH
+    for name, value in usual.items():
+        if getattr(args, name) != value:
+            option = {"method": "--with"}.get(name, "--" + name.replace("_", "-"))
+            raise FluxgymError(f"{option} does not go with --undo", hint="It takes back the last job in the folder.")
+
+
 def _refuse_unused(args: argparse.Namespace) -> None:
     """Refuse options that the chosen method would ignore."""
-    of_method = {
-        "florence": {"model": "", "batch_size": 0, "device": "auto"},
-        "endpoint": {"model": "", "url": "", "prompt": "", "concurrency": 4, "timeout": 120, "retries": 4},
-        "command": {"command": "", "prompt": "", "concurrency": 4, "timeout": 120},
-    }
-    others = {name: usual for options in of_method.values() for name, usual in options.items()}
+    others = {name: usual for options in _OF_METHOD.values() for name, usual in options.items()}
+    if args.prompt and args.style != _OF_EACH["style"]:
+        raise FluxgymError("--prompt and --style both say what is asked", hint="Leave one of them out.")
     if args.api_key_env != _KEY_VARIABLE and args.method != "endpoint":
         raise FluxgymError("--api-key-env goes with --with endpoint", hint="Leave it out.")
     for name, usual in others.items():
-        if name not in of_method[args.method] and getattr(args, name) != usual:
+        if name not in _OF_METHOD[args.method] and getattr(args, name) != usual:
             option = "--" + name.replace("_", "-")
-            fitting = " or ".join(f"--with {method}" for method, options in of_method.items() if name in options)
+            fitting = " or ".join(f"--with {method}" for method, options in _OF_METHOD.items() if name in options)
             raise FluxgymError(f"{option} goes with {fitting}", hint=f"It would do nothing with --with {args.method}.")
 
 
@@ -164,9 +195,12 @@ def _dry_run(job: CaptionJob, args: argparse.Namespace, out: Output) -> ExitCode
             out.json_line({"kind": "picture", "path": item.image.file, "outcome": "would_caption"})
         for image, reason in chosen.kept:
             out.json_line({"kind": "picture", "path": image.file, "outcome": "kept", "reason": reason})
+        for image, reason in chosen.failed:
+            out.json_line({"kind": "picture", "path": image.file, "outcome": "failed", "reason": reason})
         return ExitCode.OK
     rows = [(os.path.relpath(item.image.file, job.folder), "would be captioned") for item in chosen.todo]
     rows += [(os.path.relpath(image.file, job.folder), f"stays: {reason}") for image, reason in chosen.kept]
+    rows += [(os.path.relpath(image.file, job.folder), f"cannot be: {reason}") for image, reason in chosen.failed]
     out.table(["picture", "what"], sorted(rows))
     out.line(f"{count(len(chosen.todo), 'picture')} to caption, {len(chosen.kept):,} left as they are")
     return ExitCode.OK
@@ -226,13 +260,19 @@ class _Watch:
             left = f", {event['kept']:,} left as they are" if event["kept"] else ""
             self._out.line(f"{count(event['total'], 'picture')} to caption{left}")
         elif kind == "phase" and event["name"] == "load":
-            self._out.live("getting ready ...")
+            self._ready(event["detail"])
         elif kind == "picture" and event["outcome"] != "kept":
             self._picture(event)
         elif kind == "picture" and "done" in event:
             self._out.line(f"{self._name(event)}: left as it is: {event['reason']}")
         elif kind == "end" and event["outcome"] != "failed":
             self._end(event)
+
+    def _ready(self, detail: str | None) -> None:
+        if detail is not None and not self._out.live(f"getting ready: {detail} ..."):
+            narrate(detail)
+        elif detail is None:
+            self._out.live("getting ready ...")
 
     def _picture(self, event: dict[str, Any]) -> None:
         if event["outcome"] == "written":

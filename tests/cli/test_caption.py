@@ -88,6 +88,16 @@ def test_an_endpoint_of_the_settings_brings_its_key(
         ),
         (["--api-key-env", "X"], "--api-key-env goes with --with endpoint"),
         (["--existing", "some"], "invalid choice"),
+        (["--undo", "--dry-run"], "--dry-run does not go with --undo"),
+        (["--undo", "--with", "command"], "--with does not go with --undo"),
+        (
+            ["--with", "endpoint", "--url", "http://127.0.0.1:1/v1", "--api-key-env", "NO_SUCH_KEY"],
+            "there is no variable NO_SUCH_KEY",
+        ),
+        (
+            ["--with", "endpoint", "--url", "http://127.0.0.1:1/v1", "--prompt", "who?", "--style", "short"],
+            "--prompt and --style",
+        ),
     ],
 )
 def test_what_would_have_no_effect_is_refused(run: Run, photos: Path, words: list[str], message: str) -> None:
