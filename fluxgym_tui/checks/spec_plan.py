@@ -18,7 +18,7 @@ from fluxgym_tui.dataset.staged_names import staged_stems
 from fluxgym_tui.dataset.staging import StageSource
 from fluxgym_tui.plan.buckets import BucketSettings
 from fluxgym_tui.plan.from_spec import bucket_settings
-from fluxgym_tui.plan.from_toml import toml_settings
+from fluxgym_tui.plan.from_toml import toml_settings, training_part
 from fluxgym_tui.plan.parts import PlanDataset, PlanImage, PlanSubset
 from fluxgym_tui.plan.planning import TrainPlan, make_plan
 from fluxgym_tui.plan.sizes import FluxShape, lora_file_bytes
@@ -97,19 +97,31 @@ def plan_spec(
             resize=dataset.resize,
             downscale_only=dataset.downscale_only,
         )
+    split = _Split.of(flags, spec)
     images = [
-        _plan_images(source, result.images, resize=dataset.resize, downscale_only=dataset.downscale_only)
+        _plan_images(
+            source,
+            result.images,
+            resize=dataset.resize,
+            downscale_only=dataset.downscale_only,
+            # The order decides which regularisation pictures come once more, and which pictures are held back.
+            by_name=source.is_reg or bool(split.share) or datasets is not None,
+        )
         for source, result in zip(sources, scans, strict=True)
     ]
     if datasets is None:
         found = [*mended, *found]
         subsets = tuple(
-            PlanSubset(images=pictures, num_repeats=source.num_repeats, is_reg=source.is_reg)
+            PlanSubset(
+                images=pictures if source.is_reg else split.trained(pictures),
+                num_repeats=source.num_repeats,
+                is_reg=source.is_reg,
+            )
             for source, pictures in zip(sources, images, strict=True)
         )
         planned = [PlanDataset(settings=settings, batch_size=dataset.batch_size, subsets=subsets)]
     else:
-        planned = _datasets_by_hand(datasets, dict(zip(image_dirs, images, strict=True)), found)
+        planned = _datasets_by_hand(datasets, dict(zip(image_dirs, images, strict=True)), found, split)
     plan = make_plan(
         planned,
         max_train_epochs=_whole(flags, "max_train_epochs"),
@@ -160,14 +172,14 @@ def error_summary(errors: list[Finding]) -> list[str]:
 
 
 def _plan_images(
-    source: StageSource, images: Sequence[ScannedImage], *, resize: int, downscale_only: bool
+    source: StageSource, images: Sequence[ScannedImage], *, resize: int, downscale_only: bool, by_name: bool
 ) -> tuple[PlanImage, ...]:
-    """The pictures as they will be staged. Regularisation pictures come in the order of their staged names, for that
-    decides which of them are trained once more than others."""
+    """The pictures as they will be staged; with `by_name` in the order of their staged names, as trainers list them."""
     ordered = list(images)
-    if source.is_reg:
+    if by_name:
         stems = staged_stems([image.path for image in images], root=source.folder)
-        ordered = [image for _, image in sorted(zip(stems, images, strict=True), key=lambda pair: pair[0])]
+        # With the dot names are in the order of whole file names: `a-b.png` comes before `a.png`.
+        ordered = [image for _, image in sorted(zip(stems, images, strict=True), key=lambda pair: f"{pair[0]}.")]
     return tuple(
         PlanImage(str(image.path), *staged_size(image, resize=resize, downscale_only=downscale_only))
         for image in ordered
@@ -175,24 +187,50 @@ def _plan_images(
 
 
 def _datasets_by_hand(
-    datasets: Sequence[DatasetConfig], staged: Mapping[Path, tuple[PlanImage, ...]], findings: list[Finding]
+    datasets: Sequence[DatasetConfig],
+    staged: Mapping[Path, tuple[PlanImage, ...]],
+    findings: list[Finding],
+    split: "_Split",
 ) -> list[PlanDataset]:
     """The datasets of an edited dataset.toml: ours as they will be staged, others as sd-scripts lists them."""
     planned = []
     for dataset in datasets:
         findings += dataset.findings
-        subsets = tuple(
-            PlanSubset(
-                images=staged[subset.image_dir]
-                if subset.image_dir in staged
-                else tuple(kohya_pictures(subset.image_dir, findings)),
-                num_repeats=subset.num_repeats,
-                is_reg=subset.is_reg,
-            )
-            for subset in dataset.subsets
-        )
-        planned.append(PlanDataset(settings=toml_settings(dataset), batch_size=dataset.batch_size, subsets=subsets))
+        own = split.or_of(dataset)
+        subsets = []
+        for subset in dataset.subsets:
+            listed = staged.get(subset.image_dir)
+            pictures = tuple(kohya_pictures(subset.image_dir, findings)) if listed is None else listed
+            trained = pictures if subset.is_reg else own.trained(pictures)
+            subsets.append(PlanSubset(images=trained, num_repeats=subset.num_repeats, is_reg=subset.is_reg))
+        settings = toml_settings(dataset)
+        planned.append(PlanDataset(settings=settings, batch_size=dataset.batch_size, subsets=tuple(subsets)))
     return planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Which pictures are held back for validation: this share of them, drawn by `seed`."""
+
+    share: float
+    seed: int | None
+
+    @classmethod
+    def of(cls, flags: Mapping[str, FlagValue], spec: TrainSpec) -> "_Split":
+        """What the flags say. Without a seed of its own the built-in trainer takes the run's; sd-scripts any."""
+        share, seed = flags.get("validation_split"), _whole(flags, "validation_seed")
+        if seed is None and spec.backend == "builtin":
+            seed = _whole(flags, "seed")
+        return cls(float(share) if isinstance(share, (int, float)) else 0.0, seed)
+
+    def or_of(self, dataset: DatasetConfig) -> "_Split":
+        """What `dataset` says itself, else this."""
+        seed = self.seed if dataset.validation_seed is None else dataset.validation_seed
+        return _Split(dataset.validation_split or self.share, seed)
+
+    def trained(self, images: tuple[PlanImage, ...]) -> tuple[PlanImage, ...]:
+        """Those of `images` that are trained."""
+        return tuple(training_part(images, split=self.share, seed=self.seed)) if self.share else images
 
 
 def _value_bytes(flags: Mapping[str, FlagValue]) -> int:

@@ -39,7 +39,7 @@ def plan_from_toml(
             images = sorted(list_images(subset.image_dir), key=lambda image: image.path)
             said += _subset_findings(subset, dataset, len(images), index)
             if not subset.is_reg and dataset.validation_split > 0:
-                images = _training_part(images, split=dataset.validation_split, seed=dataset.validation_seed)
+                images = training_part(images, split=dataset.validation_split, seed=dataset.validation_seed)
             subsets.append(PlanSubset(images=tuple(images), num_repeats=subset.num_repeats, is_reg=subset.is_reg))
         planned.append(
             PlanDataset(settings=toml_settings(dataset), batch_size=dataset.batch_size, subsets=tuple(subsets))
@@ -67,8 +67,11 @@ def toml_settings(dataset: DatasetConfig) -> BucketSettings:
     )
 
 
-def _training_part(images: list[PlanImage], *, split: float, seed: int | None) -> list[PlanImage]:
-    """The pictures that sd-scripts does not hold back for validation: it shuffles, then keeps the first part."""
+def training_part(images: Sequence[PlanImage], *, split: float, seed: int | None) -> list[PlanImage]:
+    """The pictures that are not held back for validation: sd-scripts shuffles them, then keeps the first part.
+
+    `images` are in the order in which it lists them.
+    """
     drawn = list(images)
     random.Random(0 if seed is None else seed).shuffle(drawn)
     kept = {image.path for image in drawn[: math.ceil(len(drawn) * (1 - split))]}
