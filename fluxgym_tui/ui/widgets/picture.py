@@ -11,6 +11,7 @@ from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.worker import get_current_worker
 
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.ui.graphics import Graphics
@@ -31,9 +32,15 @@ class Picture(Widget):
     class Drawn(Message):
         """The picture is ready; both None where the file cannot be shown."""
 
-        def __init__(self, path: Path, strips: list[Strip] | None, pixels: "PixelPicture | None" = None) -> None:
+        def __init__(
+            self,
+            path: Path,
+            strips: list[Strip] | None,
+            pixels: "PixelPicture | None",
+            version: tuple[object, ...] | None,
+        ) -> None:
             super().__init__()
-            self.path, self.strips, self.pixels = path, strips, pixels
+            self.path, self.strips, self.pixels, self.version = path, strips, pixels, version
 
     def __init__(self, *, colour: bool, graphics: Graphics | None = None) -> None:
         super().__init__()
@@ -43,13 +50,13 @@ class Picture(Widget):
         self._kept: Shares | None = None
         self._strips: list[Strip] | None = []
         self._pixels: PixelPicture | None = None
-        self._drawn: tuple[object, ...] | None = None  # what was drawn last, and in which version
+        self._shown: tuple[object, ...] | None = None  # what is shown, and in which version
 
     def show(self, path: Path | None, *, kept: Shares | None = None) -> None:
         """Show the file at `path`; of a picture that is cropped, `kept` is the part that stays."""
         self._path, self._kept = path, kept
         if path is None:
-            self._drawn = None
+            self._shown = None
             self._take([], None)
         self._ask()
 
@@ -63,7 +70,7 @@ class Picture(Widget):
             self.app.app_resume_signal.subscribe(self, self._draw_again)
 
     def _draw_again(self, _: object) -> None:
-        self._drawn = None
+        self._shown = None
         self._ask()
 
     def on_unmount(self) -> None:
@@ -76,26 +83,29 @@ class Picture(Widget):
 
     @work(thread=True, exclusive=True, group="picture", exit_on_error=False)
     def _draw(self, path: Path, size: Size, kept: Shares | None) -> None:
+        worker = get_current_worker()
+        pixels, strips, version = None, None, None
         try:
             found = path.stat()
-            drawn = (path, size, kept, found.st_mtime_ns, found.st_size)
-            if drawn == self._drawn:
+            version = (path, size, kept, found.st_mtime_ns, found.st_size)
+            if version == self._shown:
                 return  # it is there: nothing need go to the terminal once more
-            self._drawn = drawn
             if self._graphics is not None:
                 from fluxgym_tui.ui.pixels import draw_pixels  # only for terminals that draw pixels
 
                 pixels = draw_pixels(path, size.width, size.height, graphics=self._graphics, kept=kept)
-                self.post_message(self.Drawn(path, pixels.strips, pixels))
-                return
-            strips: list[Strip] | None = draw_picture(path, size.width, size.height, colour=self._colour, kept=kept)
+                strips = pixels.strips
+            else:
+                strips = draw_picture(path, size.width, size.height, colour=self._colour, kept=kept)
         except (OSError, ValueError):
-            strips, self._drawn = None, None
-        self.post_message(self.Drawn(path, strips))
+            version = None
+        if not worker.is_cancelled:  # else one that was asked for later is on its way
+            self.post_message(self.Drawn(path, strips, pixels, version))
 
     def on_picture_drawn(self, message: Drawn) -> None:
         """The picture came."""
         if message.path == self._path:
+            self._shown = message.version
             self._take(message.strips, message.pixels)
 
     def _take(self, strips: list[Strip] | None, pixels: "PixelPicture | None") -> None:
