@@ -30,6 +30,7 @@ from fluxgym_tui.hub.remote import AgainError, RemoteFile, RestartError, look_up
 _TRIES = 8  # in a row without a byte
 _FIRST_WAIT_S = 0.5  # doubled with each
 _LONGEST_WAIT_S = 30.0
+_LONGEST_ASKED_S = 300.0  # where the server says how long: the Hub counts requests over so long, and nobody waits a day
 _SPARE_BYTES = 100_000_000  # what a disk should have left when all is there
 _TELL_S = 0.1
 _RATE_S = 10.0  # the rate is the mean over so long
@@ -294,7 +295,8 @@ class _Download:
         if failures >= _TRIES:
             raise unreachable(f"download {wanted.file} of {wanted.repo}", reason) from reason
         asked = reason.wait_s if isinstance(reason, AgainError) else None
-        time.sleep(asked if asked is not None else min(_FIRST_WAIT_S * 2**failures, _LONGEST_WAIT_S))
+        own = min(_FIRST_WAIT_S * 2**failures, _LONGEST_WAIT_S)
+        time.sleep(own if asked is None else min(asked, _LONGEST_ASKED_S))
         try:
             now = look_up(wanted.repo, wanted.file)
         except HubError as error:

@@ -197,6 +197,24 @@ def test_servers_that_are_down_for_a_moment(hub: standin.StandIn, tmp_path: Path
     assert len(hub.paths(method="HEAD")) == 4  # a link that was refused is asked for anew
 
 
+def test_a_server_that_asks_for_a_day_is_asked_again_sooner(
+    hub: standin.StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download_module, "_LONGEST_ASKED_S", 0.02)
+    asked: list[int] = []
+
+    @hub.on("GET", f"/cdn/{REPO}/{FILE}")
+    def busy(exchange: standin.Exchange, _: re.Match[str]) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            exchange.reply(429, b"", headers={"Retry-After": "86400"})
+        else:
+            exchange.reply(200, DATA)
+
+    assert download([wanted(tmp_path)])[0].read_bytes() == DATA
+    assert len(asked) == 2
+
+
 def test_what_models_yaml_says_of_the_file_is_held_against_it(hub: standin.StandIn, tmp_path: Path) -> None:
     with pytest.raises(FluxgymError, match=r"is not the file that models\.yaml names"):
         download([wanted(tmp_path, sha256="0" * 64)])
