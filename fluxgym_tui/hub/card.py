@@ -119,7 +119,7 @@ def card_head(facts: CardFacts) -> dict[str, Any]:
     base = facts.base
     tags = [*TAGS[:-1], *([base.arch] if base.arch not in TAGS else []), TAGS[-1]]
     head: dict[str, Any] = {"tags": tags}
-    if base.hub_name is not None:
+    if base.loadable:  # the hub refuses a card whose base model can be none of its own
         head |= {"base_model": base.hub_name, "base_model_relation": "adapter"}
     for key in ("license", "license_name", "license_link"):
         if (value := getattr(base, key)) is not None:
