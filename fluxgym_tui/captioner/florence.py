@@ -23,7 +23,7 @@ _MAX_NEW_TOKENS: Final = 256
 _BEAMS: Final = 3
 _BATCH: Final = {"cuda": 8, "cpu": 1}
 _SIDE_PX: Final = 1024  # it sees 768 x 768
-_REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_REPOSITORY: Final = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
 
 
 class Florence:
