@@ -66,7 +66,8 @@ def dataset_config(spec: TrainSpec, *, plan: SpecPlan, staged: Path) -> DatasetC
                 class_tokens=source.trigger,
                 is_reg=source.is_reg,
                 caption_extension=".txt",
-                keep_tokens=1,
+                keep_tokens=int(spec.flags.get("keep_tokens", 1)),  # type: ignore[arg-type]  # a whole number
+                shuffle_caption=spec.flags.get("shuffle_caption") is True,
             )
             for source, folder in zip(plan.sources, image_dirs(plan.sources, staged=staged), strict=True)
         ),

@@ -46,6 +46,9 @@ FIXED_IN_DATASET = {
     "shuffle_caption": "captions are cached as they are",
     "keep_tokens": "captions are cached as they are",
 }
+# Of these, what the dataset.toml takes over from `flags` where captions are encoded for every batch.
+OF_UNCACHED_TEXT = ("shuffle_caption", "keep_tokens")
+TEXT_CACHES = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 SECRETS = {
     "huggingface_token": "set HF_TOKEN in the environment, or run: hf auth login",
     "wandb_api_key": "set WANDB_API_KEY in the environment",
@@ -67,7 +70,8 @@ def settle_flags(spec: "TrainSpec") -> "tuple[TrainingSpec, dict[str, FlagValue]
     kept: dict[str, FlagValue] = {}
     for name, value in spec.flags.items():
         place: Place = ("flags", name)
-        _refuse_misplaced(name, place)
+        if name not in OF_UNCACHED_TEXT or not _is_uncached(spec.flags):
+            _refuse_misplaced(name, place)
         if name not in TrainingSpec.model_fields:
             kept[name] = value
             continue
@@ -136,6 +140,11 @@ def _full_name(written: str) -> str | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
+def _is_uncached(flags: Mapping[str, FlagValue]) -> bool:
+    """Whether captions are encoded for every batch: recipes cache them, so both caches have to be off."""
+    return all(flags.get(name) is False for name in TEXT_CACHES)
+
+
 def _refuse_misplaced(name: str, place: Place) -> None:
     if name in SAID_ELSEWHERE:
         raise refuse(place, f"{_named(name, place)}is not taken here", f"Set {SAID_ELSEWHERE[name]} instead.")
@@ -143,7 +152,9 @@ def _refuse_misplaced(name: str, place: Place) -> None:
         raise refuse(
             place,
             f"{_named(name, place)}would have no effect: dataset.toml says it, and {FIXED_IN_DATASET[name]}",
-            "Take it out.",
+            f"Take it out, or set flags.{' and flags.'.join(TEXT_CACHES)} to false."
+            if name in OF_UNCACHED_TEXT
+            else "Take it out.",
         )
     if name in SECRETS:
         raise refuse(

@@ -129,7 +129,8 @@ def _dataset(spec: TrainSpec) -> DatasetConfig:
                 class_tokens=source.trigger,
                 is_reg=source.is_reg,
                 caption_extension=".txt",
-                keep_tokens=1,
+                keep_tokens=int(spec.flags.get("keep_tokens", 1)),  # type: ignore[arg-type]  # a whole number
+                shuffle_caption=spec.flags.get("shuffle_caption") is True,
             )
             for source in stage_sources(spec)
         ),
