@@ -54,6 +54,19 @@ async def test_a_failed_run_says_why_and_what_to_do(workspace: Workspace) -> Non
         assert "12/40" in status
 
 
+async def test_the_place_of_the_error_in_the_log_is_one_key_away(workspace: Workspace) -> None:
+    log = "".join(f"line {number}\n" for number in range(300)) + "CUDA out of memory\n" + "more\n" * 100
+    problem = events.ProblemEvent(time=1.0, code="oom", title="out of memory", log_offset=log.index("CUDA"))
+    run = write_run(workspace.outputs, "hrld", steps=12, outcome="failed", problem=problem, log=log)
+    app = FluxgymApp(workspace=workspace, screen="live", run=run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        view = app.screen.query_one(LogView)
+        await until(pilot, lambda: view.count == 401 and live(app).history.problem is not None, what="the log")
+        await pilot.press("x")
+        await until(pilot, lambda: "CUDA out of memory" in "\n".join(lines_of(view)), what="the error")
+        assert view.hit == 300
+
+
 async def test_a_running_run_is_shown_whole_and_stops_when_asked(workspace: Workspace, fake: FakeRun) -> None:
     fake.start("--steps", "30", "--step_s", "0.001", "--wait_at", "20", "--checkpoint_every", "10")
     fake.until_step(19)

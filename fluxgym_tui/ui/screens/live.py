@@ -65,6 +65,8 @@ class LiveScreen(RunWorkScreen):
                action="scale", shown=False),
         Action(id="live.facts", keys="f", label="facts", help="Show or hide files, samples and warnings.",
                action="facts"),
+        Action(id="live.problem", keys="x", label="error in log",
+               help="Show the place in the log where the error was told.", action="problem"),
         Action(id="live.older-log", keys="left_square_bracket", label="log before",
                help="The log of the phase or attempt before.", action="other_log(-1)", shown=False),
         Action(id="live.newer-log", keys="right_square_bracket", label="next log",
@@ -324,6 +326,14 @@ class LiveScreen(RunWorkScreen):
         view.open(logs[at])
         self.tell_log()
 
+    def action_problem(self) -> None:
+        """Show where in the log the newest problem stands; it is of the newest log."""
+        problem, logs = self.history.problem, self.logs()
+        if problem is not None and problem.log_offset is not None and logs:
+            view = self.query_one(LogView)
+            view.open(logs[-1])
+            view.show_offset(problem.log_offset)
+
     def action_scale(self) -> None:
         """The other scale of the chart."""
         self.query_one(LossChart).action_toggle_log()
@@ -357,6 +367,8 @@ class LiveScreen(RunWorkScreen):
         """What cannot be done with this run now."""
         if self.run_dir is None and action in _NEED_RUN:
             return NO_RUN
+        if action == "problem" and (self.history.problem is None or self.history.problem.log_offset is None):
+            return "no error was seen in the log"
         return super().why_not(action)
 
 
@@ -374,4 +386,4 @@ def _rest(worker: Worker[Any], seconds: float) -> None:
         time.sleep(POLL_S)
 
 
-_NEED_RUN = frozenset({"search", "only_bad", "follow", "scale", "facts", "other_log", "copy"})
+_NEED_RUN = frozenset({"search", "only_bad", "follow", "scale", "facts", "other_log", "copy", "problem"})
