@@ -16,15 +16,15 @@ fi
 pip=("$venv/bin/python" -m pip install --disable-pip-version-check --quiet --constraint constraints.txt)
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
   echo "Installing PyTorch into $venv ..." >&2
-  index=()
-  if [ -n "${TORCH_INDEX:-}" ]; then
-    [ "$TORCH_INDEX" = pypi ] || index=(--index-url "$TORCH_INDEX")
-  # Without an NVIDIA card the CPU build is all that is of use; where its index cannot be reached, any build will do.
-  elif [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then
-    index=(--index-url https://download.pytorch.org/whl/cpu)
-  fi
   torch=$(sed -n 's/^\(torch==[0-9.]*\)$/\1/p' constraints.txt)
-  "${pip[@]}" --no-deps --retries 1 --timeout 20 "${index[@]}" "$torch" 2>/dev/null || "${pip[@]}" "$torch"
+  if [ "${TORCH_INDEX:-pypi}" != pypi ]; then
+    "${pip[@]}" --no-deps --index-url "$TORCH_INDEX" "$torch"  # what was named, or nothing: another build may not fit
+  # Without an NVIDIA card the CPU build is all that is of use; where its index cannot be reached, any build will do.
+  elif [ -n "${TORCH_INDEX:-}" ] || [ "$(uname -s)" != Linux ] || command -v nvidia-smi >/dev/null 2>&1 ||
+    ! "${pip[@]}" --no-deps --retries 1 --timeout 20 --index-url https://download.pytorch.org/whl/cpu "$torch" 2>/dev/null
+  then
+    "${pip[@]}" "$torch"
+  fi
 fi
 echo "Installing fluxgym-tui[$extras] into $venv ..." >&2
 "${pip[@]}" --editable ".[$extras]"

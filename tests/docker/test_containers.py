@@ -1,9 +1,11 @@
 """The container's scripts, run here without an engine: in folders of their own, with a stand-in for the program."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,28 @@ def test_a_rental_without_our_image_gets_commands_in_every_shell(tmp_path: Path,
     volume = tmp_path / "volume"
     assert said.splitlines() == [f"{volume} {volume}/huggingface", str(bin_folder / "app")]
     assert not any(b"hf_secret" in path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("index", "asked"),
+    [("https://example.org/cu126", ["--index-url https://example.org/cu126"]), ("pypi", ["", ""])],
+)
+def test_the_pytorch_that_was_named_comes_or_nothing(tmp_path: Path, index: str, asked: list[str]) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    # No torch here yet; pip can reach nothing but the usual index.
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit 1\necho "$*" >> "{tmp_path}/calls"\n'
+        'case "$*" in *--index-url*) exit 1 ;; esac\n',
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    env = {**os.environ, "TORCH_INDEX": index}
+    script: list[str | Path] = [ROOT / "scripts" / "install.sh", sys.executable, tmp_path / "venv", "train"]
+    done = subprocess.run(script, env=env, capture_output=True, check=False, timeout=60)
+    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert [" ".join(re.findall(r"--index-url \S+", call)) for call in calls] == asked
+    assert (done.returncode == 0) == (index == "pypi")
 
 
 def test_the_scripts_are_executable_and_parse() -> None:
