@@ -213,6 +213,8 @@ class FluxgymApp(App[None]):
 
     def _look_for_runs(self) -> None:
         """See every few seconds which runs are alive; the screen Runs does that itself."""
+        if not self.screen_stack:
+            return  # the app is about to end
         if isinstance(self.screen, WorkScreen) and self.screen.NAME != "runs":
             self._list_runs()
 
@@ -233,7 +235,7 @@ class FluxgymApp(App[None]):
             percent = f" {first.step * 100 // first.total}%" if first.total else ""
             more = f" +{len(alive) - 1}" if len(alive) > 1 else ""
             line = f"{first.state} {first.name}{percent}{more}"
-        if line != self.alive_line:
+        if line != self.alive_line and self.screen_stack:
             self.alive_line = line
             for bar in self.screen.query("TabBar"):
                 bar.refresh()
