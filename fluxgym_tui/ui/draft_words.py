@@ -1,6 +1,7 @@
 """What a draft comes to, in words: totals beside the form, findings, the plan's text."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
@@ -8,6 +9,9 @@ from fluxgym_tui.base.findings import Finding, Severity
 from fluxgym_tui.base.text import count, human_size, human_time, terminal_safe
 from fluxgym_tui.ui.draft import Draft, number_words
 from fluxgym_tui.ui.theme import MUTED
+
+if TYPE_CHECKING:
+    from fluxgym_tui.checks.preflight import Preflight
 
 LOOKS = {
     Severity.ERROR: ("✗", "$error"),
@@ -71,7 +75,15 @@ def totals_in_short(draft: Draft) -> list[Content]:
         f"{ready.backend.name}, recipe {ready.spec.training.vram}",
         f"time {time_words(draft, steps)} · model {model_words(draft)}",
     )
-    return [*(Content(terminal_safe(row)) for row in rows), finding_counts(ready.findings)]
+    return [*(Content(terminal_safe(row)) for row in rows), *by_hand_mark(ready), finding_counts(ready.findings)]
+
+
+def by_hand_mark(ready: "Preflight") -> list[Content]:
+    """A line where files of the run are edited by hand: what is set in their place has no effect."""
+    if ready.hand is None:
+        return []
+    names = " and ".join(edit.name for edit in ready.hand.edits)
+    return [Content.styled(f"! {names} edited by hand: 4, then c", "$warning")]
 
 
 def model_words(draft: Draft) -> str:

@@ -71,6 +71,9 @@ async def test_a_file_is_edited_here_marked_and_taken_back(workspace: Workspace,
         assert app.draft.ready is not None
         assert app.draft.ready.plan.plan.steps.total == 3 * 3 * 16
         await until(pilot, lambda: "dataset.toml edited by hand" in told(app, "#summary"), what="the mark")
+        await pilot.press("2")
+        await until(pilot, lambda: "dataset.toml edited by hand" in told(app, "#totals"), what="the mark there")
+        await pilot.press("4")
         spec_file = app.draft.file
         assert spec_file is not None
         assert spec_file.with_name("hrld.dataset.toml").exists()
