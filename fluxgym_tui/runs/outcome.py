@@ -1,5 +1,6 @@
 """How an attempt ended, from facts alone: exit code, requests, the LoRA, the steps made."""
 
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from fluxgym_tui.base.events import Outcome
 from fluxgym_tui.runs.verify import LoraVerdict
 
 _FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}  # a shutdown, a preempted machine, a person
+_ERROR = re.compile("[Ee]rror|ERROR")  # not every "rror": a mirror is none
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 20
 
@@ -133,4 +135,4 @@ def _error_line(lines: list[str]) -> str | None:
     for number, line in enumerate(lines):
         if line.startswith("Traceback (most recent call last)"):
             return next((later for later in lines[number + 1 :] if not later.startswith(" ")), None)
-    return next((line for line in reversed(lines) if "rror" in line), None)
+    return next((line for line in reversed(lines) if _ERROR.search(line)), None)

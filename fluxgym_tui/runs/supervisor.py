@@ -89,7 +89,7 @@ class Supervisor:
                 code=f"{child.phase}_failed",
                 title=title if error is None else f"{title}: {error}",
                 detail=detail,
-                fix=result.fix,
+                fix=result.fix or (f"Then: fluxgym-tui publish {self._run.name}" if child.phase == "publish" else None),
             )
         )
 

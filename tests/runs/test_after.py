@@ -59,6 +59,7 @@ def test_a_publication_that_fails_leaves_the_run_finished_and_says_why(
     warning = next(event for event in fake.events if event.kind == "warning")
     assert warning.code == "publish_failed"  # type: ignore[attr-defined]
     assert "nobody is logged in to Hugging Face" in warning.title  # type: ignore[attr-defined]
+    assert warning.fix == f"Then: fluxgym-tui publish {fake.run.name}"  # type: ignore[attr-defined]
     assert published_before(fake.run) == {}
     assert hub.requests == []
 

@@ -152,6 +152,10 @@ def test_the_first_traceback_is_the_cause(tmp_path: Path) -> None:
     words = last_words(log)
     assert words is not None
     assert words.error == "error: unrecognized arguments: --lr"
+    log.write_bytes(b"error: no answer\n  HF_ENDPOINT names a mirror.\n")
+    words = last_words(log)
+    assert words is not None
+    assert words.error == "error: no answer"
     log.write_bytes(b"Killed\n")
     words = last_words(log)
     assert words is not None
