@@ -54,8 +54,7 @@ def totals(draft: Draft) -> list[Content]:
         lines.append(_line("samples", f"{count(pictures, 'picture')}" if pictures else "none"))
     lines.append(_line("trainer", f"{ready.backend.name}, recipe {ready.spec.training.vram}"))
     lines.append(_line("model", model_words(draft)))
-    lines.append(finding_counts(ready.findings))
-    return lines
+    return [*lines, *by_hand_mark(ready), finding_counts(ready.findings)]
 
 
 def totals_in_short(draft: Draft) -> list[Content]:
