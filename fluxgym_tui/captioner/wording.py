@@ -10,7 +10,7 @@ _LABEL: Final = re.compile(r"^(?:the\s+)?(?:caption|description|prompt|answer)\s
 _NOUN: Final = r"(?:image|picture|photo|photograph|scene|illustration|painting|drawing|video frame)"
 _VERB: Final = (
     r"(?:shows?|depicts?|features?|displays?|presents?|portrays?|captures?|contains?|illustrates?|is\s+of|"
-    r"is\s+showing|is\s+depicting|appears\s+to\s+(?:show|be|depict)|seems\s+to\s+(?:show|be|depict))"
+    r"is\s+showing|is\s+depicting|is(?=\s+an?\s)|appears\s+to\s+(?:show|be|depict)|seems\s+to\s+(?:show|be|depict))"
 )
 _OPENING: Final = re.compile(
     rf"^(?:sure[,.!]?\s+|certainly[,.!]?\s+|here\s+is\s+(?:a|the)\s+(?:caption|description)[^:\n]*:\s*)*"
@@ -19,7 +19,8 @@ _OPENING: Final = re.compile(
     re.IGNORECASE,
 )
 _CHATTER: Final = re.compile(
-    r"^(?:(?:sure|certainly|of course)[,.!]?\s+)?here(?:'s|\s+is)\s+(?:a|an|the|your)\s+[^:\n]{0,60}:\s*", re.IGNORECASE
+    r"^(?:(?:sure|certainly|absolutely|of course|okay|ok)[,.!]?\s+)?here(?:'s|\s+is)\s+(?:a|an|the|your)\s+[^:\n]{0,60}:\s*",
+    re.IGNORECASE,
 )
 
 
