@@ -19,7 +19,8 @@ _OPENING: Final = re.compile(
     re.IGNORECASE,
 )
 _CHATTER: Final = re.compile(
-    r"^(?:(?:sure|certainly|absolutely|of course|okay|ok)[,.!]?\s+)?here(?:'s|\s+is)\s+(?:a|an|the|your)\s+[^:\n]{0,60}:\s*",
+    r"^(?:(?:sure|certainly|absolutely|of course|okay|ok)[,.!]?\s+)?"
+    r"here(?:'s|\s+is)\s+(?:a|an|the|your)\s+[^:\n]{0,60}:\s*",
     re.IGNORECASE,
 )
 
