@@ -16,7 +16,8 @@ if command -v fluxgym-tui >/dev/null 2>&1; then
   bin=$(dirname "$(command -v fluxgym-tui)")
 else
   bin=$workspace/.fluxgym-tui/bin
-  if [ ! -x "$bin/fluxgym-tui" ]; then
+  # Both are there once all was done: an installation that broke off is made anew.
+  if [ ! -x "$bin/fluxgym-tui.program" ] || [ ! -x "$bin/fluxgym-tui" ]; then
     python=${PYTHON:-python3}
     echo "Installing fluxgym-tui into $workspace/.fluxgym-tui, once ..." >&2
     "$python" -m venv --system-site-packages "$workspace/.fluxgym-tui"

@@ -98,7 +98,67 @@ def test_stopping_the_container_stops_runs_first(tmp_path: Path, bin_folder: Pat
     assert (noted / "calls").read_text(encoding="utf-8") == "stop --all --wait 150\n"
 
 
-def test_a_rental_without_our_image_gets_commands_in_every_shell(tmp_path: Path, bin_folder: Path) -> None:
+def executable(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_build_puts_the_commands_where_they_are_found(tmp_path: Path) -> None:
+    """build.sh as the Dockerfile runs it; a stand-in for install.sh makes the environment."""
+    source, target = tmp_path / "source", tmp_path / "bin"
+    shutil.copytree(DOCKER, source / "docker")
+    (source / "fluxgym_tui").mkdir()
+    executable(
+        source / "scripts" / "install.sh",
+        f'echo "$*" > "{tmp_path}/installed"\nmkdir -p "$2/bin"\nln -s {sys.executable} "$2/bin/python"\n'
+        f'printf \'#!/bin/sh\\necho "$*|$HOME" >> "{tmp_path}/calls"\\n\' > "$2/bin/fluxgym-tui"\n'
+        'chmod +x "$2/bin/fluxgym-tui"',
+    )
+    env = {**os.environ, "EXTRAS": "train,caption", "KOHYA": "1", "KOHYA_TORCH": "cu128", "PUID": "0"}
+    output_of([source / "docker" / "build.sh", source, target], env)
+    assert (tmp_path / "installed").read_text(encoding="utf-8") == f"python3 {source}/.venv train,caption\n"
+    output_of([target / "fluxgym-tui", "runs"], {**env, "FLUXGYM_HOME": str(tmp_path / "volume")})
+    calls = [line.partition("|") for line in (tmp_path / "calls").read_text(encoding="utf-8").splitlines()]
+    assert [words for words, _, _ in calls] == [
+        f"setup kohya --workspace {source} --torch cu128", "--version", "runs"
+    ]  # fmt: skip
+    assert calls[-1][2] == f"{tmp_path}/volume/.home"
+    assert all(os.access(target / name, os.X_OK) for name in ("app", "as-user"))
+
+
+def test_a_foreign_image_gets_the_program_installed_once_and_whole(tmp_path: Path) -> None:
+    """rental.sh where nothing is installed; a stand-in for Python notes what pip is asked for, and breaks off once."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    pip = executable(
+        tmp_path / "pip",
+        f'echo "$*" >> "{tmp_path}/pip-calls"\nbin=$(dirname "$0")\n'
+        f'printf \'#!/bin/sh\\necho "program $*|$HF_HOME"\\n\' > "$bin/fluxgym-tui"\nchmod +x "$bin/fluxgym-tui"\n'
+        f'[ -e "{tmp_path}/broken" ] || {{ touch "{tmp_path}/broken"; exit 1; }}',
+    )
+    python = executable(
+        tmp_path / "python", f'for last; do :; done\nmkdir -p "$last/bin"\ncp "{pip}" "$last/bin/python"'
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in {"FLUXGYM_HOME", "HF_HOME", "PUBLIC_KEY"}}
+    env = {
+        **kept, "ROOT": str(tmp_path / "machine"), "WORKSPACE": str(volume), "PYTHON": str(python),
+        "PATH": "/usr/bin:/bin",
+    }  # fmt: skip
+    script: list[str | Path] = [DOCKER / "rental.sh", "--no-wait"]
+    assert subprocess.run(script, env=env, capture_output=True, check=False, timeout=60).returncode != 0
+    for _ in range(2):
+        output_of(script, env)
+    calls = (tmp_path / "pip-calls").read_text(encoding="utf-8").splitlines()
+    assert len(calls) == 2  # the one that broke off, and the one that did not
+    assert calls[1].endswith(f"{ROOT}[train,caption,optimizers]")
+    profile = tmp_path / "machine" / "etc/profile.d/fluxgym-tui.sh"
+    said = output_of(["bash", "-c", f". '{profile}'; fluxgym-tui runs"], {"PATH": "/usr/bin:/bin", "HOME": "/"})
+    assert said == f"program runs|{volume}/huggingface\n"
+
+
+def test_a_rental_with_our_image_gets_commands_in_every_shell(tmp_path: Path, bin_folder: Path) -> None:
     home = tmp_path / "machine"
     env = environment(
         tmp_path,
