@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,16 +43,27 @@ def count_tokens(text: str, *, cache_dir: Path | None) -> TokenCounts:
     )
 
 
-@lru_cache(4)
 def load_counters(cache_dir: Path | None) -> TokenCounters:
     """The counters for the tokenizers in `cache_dir`, else in Hugging Face's cache."""
-    clip = _first(_clip_counter(place) for place in _places(CLIP_TOKENIZER, cache_dir))
-    t5 = _first(_t5_counter(place) for place in _places(T5_TOKENIZER, cache_dir))
-    return TokenCounters(clip, t5)
+    return TokenCounters(
+        _first(CLIP_TOKENIZER, cache_dir, (_fast_counter, _clip_by_vocabulary)),
+        _first(T5_TOKENIZER, cache_dir, (_fast_counter, _sentencepiece_counter)),
+    )
 
 
-def _first(found: Iterable[Counter | None]) -> Counter | None:
-    return next((counter for counter in found if counter is not None), None)
+# What was found, by name and the caller's folder. One that was not there may have come since: it is looked for anew.
+_found: dict[tuple[str, Path | None], Counter] = {}
+
+
+def _first(name: str, cache_dir: Path | None, kinds: tuple[Callable[[Path], Counter | None], ...]) -> Counter | None:
+    """The tokenizer `name` as the first of its folders has it, in the first of `kinds` that it comes in."""
+    if (name, cache_dir) not in _found:
+        read = (kind(folder) for folder in _places(name, cache_dir) for kind in kinds)
+        counter = next((one for one in read if one is not None), None)
+        if counter is None:
+            return None
+        _found[name, cache_dir] = counter
+    return _found[name, cache_dir]
 
 
 def _places(name: str, cache_dir: Path | None) -> Iterable[Path]:
@@ -70,14 +80,6 @@ def _hub_places(name: str) -> Iterable[Path]:
         found = try_to_load_from_cache(name, file)
         if isinstance(found, str):
             yield Path(found).parent
-
-
-def _clip_counter(folder: Path) -> Counter | None:
-    return _fast_counter(folder) or _clip_by_vocabulary(folder)
-
-
-def _t5_counter(folder: Path) -> Counter | None:
-    return _fast_counter(folder) or _sentencepiece_counter(folder)
 
 
 def _fast_counter(folder: Path) -> Counter | None:

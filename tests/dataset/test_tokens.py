@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from fluxgym_tui.config.resources import bundled
-from fluxgym_tui.dataset.tokens import CLIP_TOKENIZER, T5_TOKENIZER, count_tokens, load_counters
+from fluxgym_tui.dataset.tokens import CLIP_TOKENIZER, T5_TOKENIZER, TokenCounts, count_tokens
 from fluxgym_tui.trainer.text import CLIP_TOKENIZER as TRAINER_CLIP
 from fluxgym_tui.trainer.text import T5_TOKENIZER as TRAINER_T5
 
@@ -26,7 +27,7 @@ CAPTIONS = (
 def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own Hugging Face cache must not decide these tests."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    load_counters.cache_clear()
+    monkeypatch.setattr("fluxgym_tui.dataset.tokens._found", {})
 
 
 def trainers(name: str, kind: str) -> list[int]:
@@ -78,5 +79,12 @@ def test_what_is_not_here_or_broken_is_not_counted(tmp_path: Path) -> None:
     folder.mkdir()
     for content in ("", "no json", json.dumps([1]), json.dumps({"version": "1.0"})):
         (folder / "tokenizer.json").write_text(content, encoding="utf-8")
-        load_counters.cache_clear()
         assert count_tokens("a tree", cache_dir=tmp_path).clip is None
+    shutil.copy(TINY / folder.name / "tokenizer.json", folder)
+    assert count_tokens("a tree", cache_dir=tmp_path).clip is not None, "what came since is found"
+
+
+def test_without_what_training_installs_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tokenizers", "sentencepiece"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert count_tokens("a tree", cache_dir=TINY) == TokenCounts("a tree", clip=None, t5=None)
