@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.captioner.answers import Answer
@@ -156,13 +157,15 @@ def _reach_hub(name: str) -> None:
     session = hub.get_session()
     client: Any = importlib.import_module(type(session).__module__.partition(".")[0])
     address = hub.constants.ENDPOINT
+    parts = urlsplit(address)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a mirror's may carry a password
     try:
         session.head(f"{address}/api/models/{name}", timeout=hub.constants.HF_HUB_DOWNLOAD_TIMEOUT)
     except (client.RequestError, OSError) as error:
         offline = hub.constants.HF_HUB_OFFLINE
         raise FluxgymError(
             f"cannot download {name}: "
-            + ("HF_HUB_OFFLINE is set" if offline else f"no answer from {address} ({_first_line(error)})"),
+            + ("HF_HUB_OFFLINE is set" if offline else f"no answer from {shown} ({_first_line(error)})"),
             hint="It is not in Hugging Face's cache. "
             + ("Unset it" if offline else "Check the network (HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy)")
             + ", or name a folder that has it: --model DIR.",

@@ -49,7 +49,8 @@ class TrainerFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFacts:
     """All that `diagnose` goes by; None where the system does not say. `shared_bytes` is the size of /dev/shm,
-    `models_here` whether the workspace has base models, `login` where the Hugging Face token comes from."""
+    `models_here` whether the workspace has base models, `login` where the Hugging Face token comes from, `bad_token`
+    what is wrong with it."""
 
     workspace: Path
     processor: str = "x86_64"
@@ -63,6 +64,7 @@ class MachineFacts:
     builtin: TrainerFacts = field(default_factory=TrainerFacts)
     kohya: TrainerFacts = field(default_factory=TrainerFacts)
     login: str | None = None
+    bad_token: Finding | None = None
     session: Finding | None = None
 
 
@@ -79,7 +81,7 @@ def machine_facts(
 ) -> MachineFacts:
     """Look at this machine. With `deep` both trainers' PyTorch is imported in their own Pythons: some seconds each."""
     tell = narrate or (lambda _: None)
-    source = token_source()
+    login, bad_token = _login()
     return MachineFacts(
         workspace=workspace.root,
         processor=os.uname().machine,
@@ -92,9 +94,19 @@ def machine_facts(
         models_here=any((workspace.root / "models/unet").glob("**/*.s*")),
         builtin=_builtin(tell, deep=deep),
         kohya=_kohya(workspace, tell, deep=deep),
-        login=None if source is None else source.place,
+        login=login,
+        bad_token=bad_token,
         session=detachment().finding,
     )
+
+
+def _login() -> tuple[str | None, Finding | None]:
+    """Where the Hugging Face token comes from, and what is wrong with it."""
+    try:
+        source = token_source()
+    except FluxgymError as error:
+        return None, Finding(code="bad_token", severity=Severity.WARNING, title=error.message, fix=error.hint)
+    return (None if source is None else source.place), None
 
 
 def diagnose(facts: MachineFacts) -> Diagnosis:
@@ -103,7 +115,9 @@ def diagnose(facts: MachineFacts) -> Diagnosis:
     build = _build(facts, findings)
     _trainers(facts, build, findings)
     _room(facts, findings)
-    if facts.login is None:
+    if facts.bad_token is not None:
+        findings.append(facts.bad_token)
+    elif facts.login is None:
         findings.append(
             Finding(
                 code="not_logged_in",

@@ -7,6 +7,7 @@ from fluxgym_tui.cli.diagnostics import narrate
 from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json
 from fluxgym_tui.hub.auth import logout, token_source
+from fluxgym_tui.hub.library import HubError
 
 
 def configure(parser: CommandParser) -> None:
@@ -22,7 +23,11 @@ def configure(parser: CommandParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Log out, and say what is left."""
     removed = logout()
-    left = token_source()
+    try:
+        left = token_source()
+    except HubError as error:  # what is left in the environment, and cannot be a token
+        left = None
+        narrate(error.message)
     if args.json:
         out.json({"removed": removed, "token_from": None if left is None else left.place})
     else:

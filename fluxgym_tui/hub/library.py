@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.text import human_time
@@ -41,11 +42,21 @@ class HubError(FluxgymError):
 
 
 def load() -> Any:
-    """The module huggingface_hub, with its telemetry off unless the user turned it on."""
+    """The module huggingface_hub, with its telemetry off unless the user turned it on.
+
+    Raises:
+        FluxgymError: a variable of its own has a value that it does not take.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is loaded
-    library: Any = importlib.import_module("huggingface_hub")
-    # Its warnings go to stderr in its own words, among ours; what matters of them reaches people as our errors.
-    importlib.import_module("huggingface_hub.utils").logging.set_verbosity_error()
+    try:
+        library: Any = importlib.import_module("huggingface_hub")
+        # Its warnings go to stderr in its own words, among ours; what matters of them reaches people as our errors.
+        importlib.import_module("huggingface_hub.utils").logging.set_verbosity_error()
+    except ValueError as error:
+        names = ", ".join(sorted(name for name in os.environ if name.startswith("HF_HUB_")))
+        raise FluxgymError(
+            f"huggingface_hub does not take one of its variables: {error}", hint=f"Set here: {names}."
+        ) from error
     return library
 
 
@@ -61,6 +72,12 @@ def endpoint() -> str:
     """Where the Hub is: HF_ENDPOINT, else huggingface.co."""
     address: str = load().constants.ENDPOINT
     return address
+
+
+def shown_endpoint() -> str:
+    """`endpoint` as people and files may see it: without the user and password that a mirror's address may carry."""
+    parts = urlsplit(endpoint())
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def ask(path: str, *, token: str | None) -> Any:
@@ -118,7 +135,7 @@ def not_the_hub(what: str) -> HubError:
     """The error of an answer that the Hub would not give: a login page of the network, a proxy's, no mirror at all."""
     return HubError(
         "server",
-        f"cannot {what}: what answers at {endpoint()} is not Hugging Face",
+        f"cannot {what}: what answers at {shown_endpoint()} is not Hugging Face",
         hint="Check HF_ENDPOINT and the network: a hotel's login page or a proxy answers like this.",
     )
 
@@ -139,7 +156,7 @@ def unreachable(what: str, error: Exception) -> HubError:
     through = f" through {proxies[0]}" if proxies else ""
     return HubError(
         "unreachable",
-        f"cannot {what}: no answer from {endpoint()}{through} ({said})",
+        f"cannot {what}: no answer from {shown_endpoint()}{through} ({said})",
         hint="Check the network; HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy.",
     )
 
@@ -158,7 +175,7 @@ def _refusal(error: Any, what: str, *, repo: str | None, logged_in: bool) -> Hub
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
     status: int = error.response.status_code
-    said = str(error.server_message or error).strip().splitlines()[0]
+    said = str(error.server_message or error).strip().splitlines()[0].replace(endpoint(), shown_endpoint())
     if status == 401 and "invalid" in said.lower() and logged_in:
         return HubError(
             "bad_token",
@@ -197,4 +214,6 @@ def _refusal(error: Any, what: str, *, repo: str | None, logged_in: bool) -> Hub
         wait = error.response.headers.get("Retry-After", "")
         after = f" in {human_time(float(wait))}" if wait.isdecimal() else " in a few minutes"
         return HubError("busy", f"cannot {what}: Hugging Face says these were too many requests", hint=f"Try{after}.")
-    return HubError("server", f"cannot {what}: {endpoint()} answered {status}: {said}", hint="Try again in a moment.")
+    return HubError(
+        "server", f"cannot {what}: {shown_endpoint()} answered {status}: {said}", hint="Try again in a moment."
+    )

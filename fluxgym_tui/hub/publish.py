@@ -13,7 +13,7 @@ from typing import Any
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.files import write_atomic
 from fluxgym_tui.hub.auth import Account, TokenSource, token_source, whoami
-from fluxgym_tui.hub.library import TOKENS_LINK, HubError, endpoint, is_offline, load, offline, told
+from fluxgym_tui.hub.library import TOKENS_LINK, HubError, is_offline, load, offline, shown_endpoint, told
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _LONGEST = 96
@@ -223,7 +223,7 @@ def publish(
         if was_private and not private:
             api.update_repo_settings(repo_id, private=False)
     tell.doing("done")
-    return Published(repo_id=repo_id, url=f"{endpoint()}/{repo_id}", commit=commit, private=private)
+    return Published(repo_id=repo_id, url=f"{shown_endpoint()}/{repo_id}", commit=commit, private=private)
 
 
 def _make_repository(api: Any, repo_id: str, *, private: bool) -> tuple[bool, set[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.events import PhaseEvent, ProgressEvent
 from fluxgym_tui.hub.auth import Account
-from fluxgym_tui.hub.library import endpoint
+from fluxgym_tui.hub.library import shown_endpoint
 from fluxgym_tui.hub.publish import Published, UploadProgress, publish, writer
 from fluxgym_tui.runs.directory import RunDirectory
 from fluxgym_tui.runs.publication import (
@@ -89,7 +89,7 @@ def _publish_as_child(run: RunDirectory) -> Published:
     repo_id = default_repo(run, account)
     publication = prepare_publication(run, repo_id=repo_id, workspace=run.output_dir.parent.parent)
     teller = Teller()
-    teller.event(PhaseEvent(time=time.time(), name="publish", detail=f"{endpoint()}/{repo_id}"))
+    teller.event(PhaseEvent(time=time.time(), name="publish", detail=f"{shown_endpoint()}/{repo_id}"))
 
     def progress(at: UploadProgress) -> None:
         if teller.due() or at.done_bytes == at.total_bytes:

@@ -9,8 +9,9 @@ import pytest
 
 from fluxgym_tui.base.errors import ExitCode, FluxgymError
 from fluxgym_tui.base.findings import Finding, Severity
-from fluxgym_tui.checks.doctor import MachineFacts, TrainerFacts, diagnose
+from fluxgym_tui.checks.doctor import MachineFacts, TrainerFacts, diagnose, machine_facts
 from fluxgym_tui.cli.main import main
+from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.machine.disk import DiskFacts
 from fluxgym_tui.machine.driver import DriverFacts
 from fluxgym_tui.machine.gpu import Gpu
@@ -49,6 +50,14 @@ def test_of_a_good_machine_there_is_nothing_to_say() -> None:
     assert rows["driver"] == "NVIDIA 570"
     assert rows["memory"] == "64.0 GB (the container's share)"
     assert rows["kohya"] == "48d368fa, PyTorch 2.8.0+cu128, computes on NVIDIA RTX 5090"
+
+
+def test_a_token_that_is_none_is_a_finding_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "no token")
+    facts = machine_facts(Workspace(tmp_path), deep=False)
+    assert [finding.title for finding in diagnose(facts).findings if "HF_TOKEN" in finding.title] == [
+        "HF_TOKEN holds no token: there are spaces in it, or characters that no token has"
+    ]
 
 
 NO_GPU = replace(TRAINER, gpus=(), unusable="RuntimeError: no kernel image is available")

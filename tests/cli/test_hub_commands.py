@@ -190,6 +190,10 @@ def test_the_environments_token_is_told_of(
     assert "HF_TOKEN is set" in err
     code, who = run_json("whoami")
     assert (who["reads_gated"], who["writes_to"]) == (False, ["eve"])
+    monkeypatch.setenv("HF_TOKEN", "no token")
+    code, out, err = run("logout")
+    assert (code, out) == (ExitCode.OK, "nobody was logged in\n")
+    assert "HF_TOKEN holds no token" in err
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

@@ -1,10 +1,14 @@
 """Access is asked for before anything starts: three different refusals, and what else may come back."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from fluxgym_tui.base.errors import ExitCode
 from fluxgym_tui.hub import library
 from fluxgym_tui.hub.access import check_access
 from fluxgym_tui.hub.auth import Token, whoami
@@ -92,6 +96,28 @@ def test_no_answer_names_the_endpoint(hub: standin.StandIn, monkeypatch: pytest.
     error = refused("open/model")
     assert error.reason == "unreachable"
     assert hub.url in error.message
+
+
+def test_the_password_in_a_mirrors_address_is_shown_to_nobody(
+    hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url.replace("//", "//ada:pass-word@"))
+    missing = refused("no/model")
+    hub.stop()
+    library.load().close_session()
+    error = refused("open/model")
+    assert error.reason == "unreachable"
+    assert hub.url in error.message
+    assert "pass-word" not in f"{missing} {error}"
+
+
+def test_a_variable_of_the_library_that_makes_no_sense_is_told() -> None:
+    env = {**os.environ, "HF_HUB_DOWNLOAD_TIMEOUT": "soon"}
+    argv = [sys.executable, "-m", "fluxgym_tui", "whoami"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.USAGE
+    assert "'soon'" in done.stderr
+    assert "HF_HUB_DOWNLOAD_TIMEOUT" in done.stderr
 
 
 def test_a_proxy_is_used_and_named(hub: standin.StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
