@@ -6,6 +6,7 @@ import json
 import os
 import random
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -166,7 +167,7 @@ class Endpoint:
         request = urllib.request.Request(self._base + path, data=data, headers=headers)
         try:
             with self._open(request, timeout=self._job.timeout_s) as response:
-                raw = response.read(_MAX_ANSWER_BYTES + 1)
+                raw = self._read(response)
         except urllib.error.HTTPError as error:
             if error.code in _TRY_AGAIN:
                 raise _PassingError(f"the endpoint said {self._told(error)}", wait_s=_retry_after_s(error)) from error
@@ -177,6 +178,16 @@ class Endpoint:
             return json.loads(raw)
         except ValueError:
             raise ValueError("the endpoint's answer is no JSON") from None
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The answer's body, until it is longer than one can be. TimeoutError where it only trickles in."""
+        end = time.monotonic() + self._job.timeout_s
+        raw = b""
+        while len(raw) <= _MAX_ANSWER_BYTES and (chunk := response.read1(65536)):
+            raw += chunk
+            if time.monotonic() > end:
+                raise TimeoutError
+        return raw
 
     def _refusal(self, error: urllib.error.HTTPError) -> FluxgymError:
         if error.code == 404:

@@ -12,7 +12,7 @@ from fluxgym_tui.cli.output import Output
 from fluxgym_tui.cli.parser import CommandParser, add_json, add_workspace
 from fluxgym_tui.cli.workspaces import workspace_of
 from fluxgym_tui.hub.auth import Token, login, offered_fluxgym_token, read_token_file, token_source
-from fluxgym_tui.hub.library import NEW_TOKEN_LINK
+from fluxgym_tui.hub.library import NEW_TOKEN_LINK, HubError
 
 
 def configure(parser: CommandParser) -> None:
@@ -31,7 +31,11 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Read a token and log in."""
     token = _piped() if sys.stdin is None or not sys.stdin.isatty() else _asked(workspace_of(args).root)
     account = login(token)
-    source = token_source()
+    try:
+        source = token_source()
+    except HubError as error:  # HF_TOKEN, which comes before what was stored, cannot be a token
+        source = None
+        narrate(f"{error.message}: unset it, for it comes before what was stored now.")
     if args.json:
         out.json(account_json(account, source))
     else:

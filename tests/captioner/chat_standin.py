@@ -34,6 +34,7 @@ class ChatStandin:
     release: threading.Event = field(default_factory=threading.Event)
     retry_after: str | None = None
     slow_s: float = 0.0
+    trickle_s: float = 0.0  # answers to pictures come byte by byte, with such a pause
 
 
 @contextmanager
@@ -100,7 +101,12 @@ def chat_standin(**settings: Any) -> Iterator[ChatStandin]:
                 if 300 <= status < 400:
                     self.send_header("Location", "http://127.0.0.1:1/elsewhere")
                 self.end_headers()
-                self.wfile.write(raw)
+                if state.trickle_s and self.command == "POST":
+                    for byte in raw:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(state.trickle_s)
+                else:
+                    self.wfile.write(raw)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 

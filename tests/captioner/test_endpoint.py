@@ -1,6 +1,7 @@
 """The endpoint captioner against a stand-in server: failures, garbage, Unicode, a thousand pictures."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,15 @@ def test_no_answer_in_time_is_told(tmp_path: Path) -> None:
     with chat_standin(script=lambda number: None) as server:
         events = caption(server, tmp_path / "photos", retries=0, timeout_s=0.2)
     assert reasons(events) == ["no answer in time"]
+
+
+def test_an_answer_that_only_trickles_in_is_not_waited_for(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "photos", "a.png")
+    began = time.monotonic()
+    with chat_standin(trickle_s=0.05) as server:
+        events = caption(server, tmp_path / "photos", timeout_s=0.3, retries=0, model="sees-all")
+    assert reasons(events) == ["no answer in time"]
+    assert time.monotonic() - began < 5
 
 
 def test_a_picture_that_cannot_be_decoded_is_not_asked_about(tmp_path: Path) -> None:

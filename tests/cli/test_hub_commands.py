@@ -194,6 +194,10 @@ def test_the_environments_token_is_told_of(
     code, out, err = run("logout")
     assert (code, out) == (ExitCode.OK, "nobody was logged in\n")
     assert "HF_TOKEN holds no token" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hf_env\n"))
+    code, out, err = run("login")
+    assert (code, out.splitlines()[0]) == (ExitCode.OK, "logged in as eve (Eve)")
+    assert "HF_TOKEN holds no token" in err
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
