@@ -1,6 +1,7 @@
 """What a captioner wrote and what was there before, for undo and for going on after a break."""
 
 import base64
+import hashlib
 import json
 import os
 import time
@@ -38,9 +39,15 @@ class Past:
 
 
 def new_journal(journals: Path, folder: Path) -> Path:
-    """A new name in the folder `journals` for a job in `folder`; names sort by time."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return journals / f"{stamp}-{os.getpid()}-{folder.resolve().name[:60] or 'captions'}{_SUFFIX}"
+    """A new name in the folder `journals` for a job in `folder`; names sort by time.
+
+    Jobs of one moment in folders of one name, as an app with several folders starts them, have names of their own.
+    """
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}"
+    whole = folder.resolve()
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+    return journals / f"{stamp}-{os.getpid()}-{digest}-{whole.name[:40] or 'captions'}{_SUFFIX}"
 
 
 class Journal:

@@ -153,6 +153,18 @@ def test_journals_are_told_apart_by_their_folders(job: CaptionJob, tmp_path: Pat
     assert name.endswith("others.jsonl")
 
 
+def test_folders_of_one_name_have_journals_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fluxgym_tui.captioner.journal.time.time", lambda: 1e9)
+    journals = tmp_path / "captions"
+    for parent in ("one", "two"):
+        folder = tmp_path / parent / "photos"
+        make_pictures(folder, f"{parent}.png")
+        run(CaptionJob(folder=folder, journal=new_journal(journals, folder)))
+    assert undo(journals, tmp_path / "one" / "photos") == (1, [])
+    assert (tmp_path / "two" / "photos" / "two.txt").is_file()
+    assert undo(journals, tmp_path / "two" / "photos") == (1, [])
+
+
 def test_a_caption_that_cannot_be_read_or_written_is_told_and_the_rest_goes_on(
     job: CaptionJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
