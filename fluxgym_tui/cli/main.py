@@ -5,6 +5,7 @@ import keyword
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,8 +89,9 @@ def main(argv: Sequence[str]) -> int:
         code = ExitCode.OK
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-        if _flushed(out):
-            diagnostics.narrate("interrupted")
+        with suppress(KeyboardInterrupt):  # a key held down, or `timeout`, which signals twice
+            if _flushed(out):
+                diagnostics.narrate("interrupted")
     except Exception as problem:  # noqa: BLE001 - the top handler: whatever is left is a bug of ours
         code = ExitCode.INTERNAL
         if _flushed(out):

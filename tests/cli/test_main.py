@@ -131,6 +131,8 @@ def test_ctrl_c_is_exit_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(cli, "load", interrupted)
     assert cli.main(["scan", "."]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+    monkeypatch.setattr("fluxgym_tui.cli.diagnostics.narrate", interrupted)
+    assert cli.main(["scan", "."]) == 130  # a second one, while the first is told
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
