@@ -52,5 +52,6 @@ async def test_start_without_a_base_model_that_can_be_fetched_says_so_and_starts
         await until(pilot, lambda: app.draft.planned, what="the plan")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: isinstance(app.screen, PlanScreen), what="the plan")
+        assert app.told[-1].message.startswith("the training is not started:\n")
         assert "flux-dev is not here, and HF_HUB_OFFLINE is set" in app.told[-1].message
         assert not list(workspace.outputs.iterdir())

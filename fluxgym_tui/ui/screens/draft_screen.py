@@ -372,5 +372,8 @@ class DraftScreen(WorkScreen):
             self.notify(f"{message.run.name} is started. It goes on when this app is closed.{edited}")
             self.fluxgym.open_run(message.run)
         elif message.error is not None:
-            self.fluxgym.tell_error(message.error)
+            # Plan may stand there as ready: what spoke against it can lie outside of it, as a hub that is away.
+            said, hint = message.error.message.split("\n"), message.error.hint
+            told = FluxgymError(["the training is not started:", *said], hint=hint and hint.split("\n"))
+            self.fluxgym.tell_error(told)
             self.fluxgym.show("plan")
