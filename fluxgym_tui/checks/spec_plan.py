@@ -30,12 +30,16 @@ _NAMED_REJECTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecPlan:
-    """A spec's plan with what it was made of: the folders in their order, and what was found in each."""
+    """A spec's plan with what it was made of: the folders in their order, and what was found in each.
+
+    `keep_alpha`: the loss is weighed by the pictures' transparency, so that staging keeps it.
+    """
 
     sources: tuple[StageSource, ...]
     scans: tuple[ScanResult, ...]
     settings: BucketSettings
     plan: TrainPlan
+    keep_alpha: bool = False
 
     @property
     def pictures(self) -> int:
@@ -88,6 +92,9 @@ def plan_spec(
     )
     sources = stage_sources(spec)
     known = scanned or {}
+    keep_alpha = flags.get("alpha_mask") is True or any(
+        subset.alpha_mask for one in datasets or () for subset in one.subsets
+    )
     scans = tuple(known.get(source.folder) or scan(source.folder) for source in sources)
     found = [one for result in scans for one in result.problems if one.code not in _SAID_OF_ALL_FOLDERS]
     for source, result in zip(sources, scans, strict=True):
@@ -96,6 +103,7 @@ def plan_spec(
             trigger=None if source.is_reg else source.trigger,
             resize=dataset.resize,
             downscale_only=dataset.downscale_only,
+            keep_alpha=keep_alpha,
         )
     split = _Split.of(flags, spec)
     images = [
@@ -143,7 +151,7 @@ def plan_spec(
         findings=found,
     )
     plan = replace(plan, findings=tuple(_with_what_is_there(finding, sources, scans) for finding in plan.findings))
-    return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan)
+    return SpecPlan(sources=sources, scans=scans, settings=settings, plan=plan, keep_alpha=keep_alpha)
 
 
 def _with_what_is_there(finding: Finding, sources: Sequence[StageSource], scans: Sequence[ScanResult]) -> Finding:

@@ -20,18 +20,26 @@ _NAMED: Final = 3
 
 
 def staging_advice(
-    images: Sequence[ScannedImage], *, trigger: str | None, resize: int = 0, downscale_only: bool = True
+    images: Sequence[ScannedImage],
+    *,
+    trigger: str | None,
+    resize: int = 0,
+    downscale_only: bool = True,
+    keep_alpha: bool = False,
 ) -> list[Finding]:
     """What staging these pictures will do that one may not expect, and whether captions lack the trigger."""
-    notes = copy_notes([image for image in images if needs_copy(image, resize=resize, downscale_only=downscale_only)])
+    copied = [image for image in images if needs_copy(image, resize=resize, downscale_only=downscale_only)]
+    notes = copy_notes(copied, keep_alpha=keep_alpha)
     missing = missing_trigger(images, trigger=trigger) if trigger else None
     return notes if missing is None else [missing, *notes]
 
 
-def copy_notes(copied: Sequence[ScannedImage]) -> list[Finding]:
+def copy_notes(copied: Sequence[ScannedImage], *, keep_alpha: bool = False) -> list[Finding]:
     """One finding for each kind of change among the pictures in `copied`, with their number and the first names."""
     notes = []
     for code, concerns in _KINDS:
+        if keep_alpha and code == "alpha_on_white":
+            continue
         files = [image.file for image in copied if concerns(image)]
         if files:
             names = ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")

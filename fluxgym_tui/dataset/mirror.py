@@ -47,15 +47,20 @@ class Made:
 class Mirror:
     """The staging folder `root`; `folders` are those of its sources below it, `""` for one in `root` itself.
 
+    `keep_alpha`: copies keep their transparency.
+
     Its manifest holds what each staged file was made of. Different pictures may be made from several threads at once.
     """
 
-    def __init__(self, root: Path, *, folders: Sequence[str], resize: int, downscale_only: bool) -> None:
+    def __init__(
+        self, root: Path, *, folders: Sequence[str], resize: int, downscale_only: bool, keep_alpha: bool = False
+    ) -> None:
         self.root = root
         self.folders = folders
         self.resize = resize
         self.downscale_only = downscale_only
-        self.pixels = [RENDER_VERSION, resize, int(downscale_only)]
+        self.keep_alpha = keep_alpha
+        self.pixels = [RENDER_VERSION, resize, int(downscale_only), *([1] if keep_alpha else [])]
         self._known = _read_manifest(root)
         self._by_source = {str(facts.get("source")): facts for facts in self._known.values()}
         self._made: dict[str, dict[str, Any]] = {}
@@ -129,7 +134,9 @@ class Mirror:
             return Made(*staged_size(item.image))
         large = item.image.width * item.image.height > _LARGE_PIXELS
         with self._one_large if large else nullcontext():
-            data, (width, height) = render(item.image, resize=self.resize, downscale_only=self.downscale_only)
+            data, (width, height) = render(
+                item.image, resize=self.resize, downscale_only=self.downscale_only, keep_alpha=self.keep_alpha
+            )
         write_atomic(path, data)
         return Made(width, height)
 

@@ -69,12 +69,14 @@ def copy_extension(image: ScannedImage) -> str:
     return ".jpg" if image.format in _LOSSY and "alpha" not in image.traits else ".png"
 
 
-def render(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True) -> "tuple[bytes, tuple[int, int]]":
+def render(
+    image: ScannedImage, *, resize: int = 0, downscale_only: bool = True, keep_alpha: bool = False
+) -> "tuple[bytes, tuple[int, int]]":
     """The copy that is trained, as the bytes of a picture file, and its width and height in pixels.
 
     Pixels are brought to 8-bit sRGB (relative colorimetric with black point compensation), transparency is put on
-    white, the first frame of an animation is taken, then the picture is turned upright and resized (Lanczos).
-    PictureError where the file cannot be decoded.
+    white or kept as it is, the first frame of an animation is taken, then the picture is turned upright and resized
+    (Lanczos). PictureError where the file cannot be decoded.
     """
     from PIL import Image  # slow to import, and linked pictures never need it
 
@@ -84,7 +86,7 @@ def render(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True)
     try:
         with Image.open(image.path) as opened:
             opened.load()
-            picture = _to_srgb(opened)
+            picture = _to_srgb(opened, keep_alpha=keep_alpha)
     except FileNotFoundError:
         raise
     except pillow_errors() as error:
@@ -105,8 +107,8 @@ def render(image: ScannedImage, *, resize: int = 0, downscale_only: bool = True)
     return buffer.getvalue(), picture.size
 
 
-def _to_srgb(picture: "Image.Image") -> "Image.Image":
-    """The picture as RGB in sRGB, its transparency on white."""
+def _to_srgb(picture: "Image.Image", *, keep_alpha: bool) -> "Image.Image":
+    """The picture as RGB in sRGB, its transparency on white or beside it."""
     from PIL import Image
 
     profile = picture.info.get("icc_profile")
@@ -123,6 +125,9 @@ def _to_srgb(picture: "Image.Image") -> "Image.Image":
     converted = _through_profile(picture, profile) if profile and not _is_srgb(profile) else None
     rgb = converted or picture.convert("RGB")
     if alpha is None:
+        return rgb
+    if keep_alpha:
+        rgb.putalpha(alpha)
         return rgb
     white = Image.new("RGB", rgb.size, (255, 255, 255))
     white.paste(rgb, mask=alpha)

@@ -97,13 +97,15 @@ def stage(
     *,
     resize: int = 0,
     downscale_only: bool = True,
+    keep_alpha: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> StagedDataset:
     """Make `target` an exact mirror of what is trained of `sources`, touching only what changed since the last time.
 
     One source is staged in `target` itself, several in folders of their own below. Pictures are links; where pixels
-    must change (`needs_copy`) or links fail, copies. `resize` is the shorter side in pixels, 0 for none. Captions are
-    written as they are trained; a picture without one gets the source's trigger. Caches of pictures or captions that
+    must change (`needs_copy`) or links fail, copies. `resize` is the shorter side in pixels, 0 for none; `keep_alpha`
+    is for trainers that weigh the loss by transparency, which is put on white otherwise. Captions are written as they
+    are trained; a picture without one gets the source's trigger. Caches of pictures or captions that
     changed go. `progress` gets the pictures done and their total.
 
     Raises:
@@ -113,7 +115,7 @@ def stage(
     _check(sources, target)
     target.mkdir(parents=True, exist_ok=True)
     folders = folder_names([source.folder for source in sources])
-    mirror = Mirror(target, folders=folders, resize=resize, downscale_only=downscale_only)
+    mirror = Mirror(target, folders=folders, resize=resize, downscale_only=downscale_only, keep_alpha=keep_alpha)
     findings: list[Finding] = []
     groups: list[list[Wanted]] = []
     for source, folder in zip(sources, folders, strict=True):
@@ -121,7 +123,7 @@ def stage(
         findings += result.problems
         groups.append(list(_wanted(source, folder, result.images, mirror)))
     everything = [item for group in groups for item in group]
-    findings += copy_notes([item.image for item in everything if item.pixels is not None])
+    findings += copy_notes([item.image for item in everything if item.pixels is not None], keep_alpha=keep_alpha)
     mirror.begin(everything)
     subsets = []
     done = 0

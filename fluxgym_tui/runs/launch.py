@@ -107,6 +107,7 @@ def write_run(run: RunDirectory, ready: Preflight, *, workspace: Workspace) -> N
                 resize=spec.dataset.resize,
                 downscale_only=spec.dataset.downscale_only,
                 planned=ready.plan.pictures,
+                keep_alpha=ready.plan.keep_alpha,
                 encoders=_encoders(ready),
             ),
         )

@@ -30,6 +30,7 @@ class StagingJob:
     resize: int
     downscale_only: bool
     planned: int
+    keep_alpha: bool = False
     encoders: Encoders | None = None
 
 
@@ -51,6 +52,7 @@ def write_job(run: RunDirectory, job: StagingJob) -> None:
             "resize": job.resize,
             "downscale_only": job.downscale_only,
             "planned": job.planned,
+            "keep_alpha": job.keep_alpha,
             "encoders": None if job.encoders is None else job.encoders.to_json(),
         },
     )
@@ -73,6 +75,7 @@ def read_job(run: RunDirectory) -> StagingJob:
         resize=data["resize"],
         downscale_only=data["downscale_only"],
         planned=data["planned"],
+        keep_alpha=data.get("keep_alpha", False),  # runs of older versions do not say it
         encoders=Encoders.from_json(data["encoders"]) if data.get("encoders") else None,
     )
 
@@ -99,6 +102,7 @@ def prepare(run: RunDirectory) -> StagedDataset:
             job.target,
             resize=job.resize,
             downscale_only=job.downscale_only,
+            keep_alpha=job.keep_alpha,
             progress=progress,
         )
         _need_pictures(staged)

@@ -228,9 +228,9 @@ def test_large_pictures_are_decoded_one_at_a_time(
     held = threading.Lock()
     real = pixels.render
 
-    def note(image: ScannedImage, *, resize: int, downscale_only: bool) -> tuple[bytes, tuple[int, int]]:
+    def note(image: ScannedImage, **options: bool) -> tuple[bytes, tuple[int, int]]:
         at_once.append(held.acquire(blocking=False))
-        made = real(image, resize=resize, downscale_only=downscale_only)
+        made = real(image, **options)
         held.release()
         return made
 
