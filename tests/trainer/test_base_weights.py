@@ -13,8 +13,8 @@ from fluxgym_tui.trainer.flux import load_flux
 from fluxgym_tui.trainer.lora import lora_from_state, lora_targets
 from fluxgym_tui.trainer.merge import merge_base_weights
 from fluxgym_tui.trainer.report import Reporter
-from tests.trainer.trainer_options import TINY_BASE, drawn_dataset, kinds, train_quickly
 from tests.trainer.test_clip_lora import train_clip
+from tests.trainer.trainer_options import TINY_BASE, drawn_dataset, kinds, train_quickly
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Static, TextArea
 
+from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.checks.preflight import preflight
 from fluxgym_tui.config.by_hand import hand_edits, keep_edit
 from fluxgym_tui.config.specfile import dump_spec
@@ -154,6 +155,42 @@ async def test_edited_files_go_with_a_new_name_of_the_spec(workspace: Workspace,
         assert ready.hand is not None
         assert not ready.hand.findings, "its folders are those of the new name"
         assert ready.trained_flags["seed"] == 7
+
+
+@pytest.mark.usefixtures("no_editor")
+async def test_a_file_half_written_is_kept_when_the_app_ends(workspace: Workspace, photos: Path) -> None:
+    app = FluxgymApp(workspace=workspace, screen="flags", open_path=photos, trigger="hrld")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, app)
+        await files_of(pilot, app)
+        spec_file = app.draft.file
+        await pilot.press("e", *"# mine")
+    edit = hand_edits(spec_file).train_sh
+    assert edit is not None
+    assert edit.text.startswith("# mine")
+
+
+@pytest.mark.usefixtures("no_editor")
+async def test_what_cannot_be_kept_stays_in_the_editor(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FluxgymApp(workspace=workspace, screen="flags", open_path=photos, trigger="hrld")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, app)
+        area = await files_of(pilot, app)
+        await pilot.press("e", "#")
+
+        def full(*_: object, **__: object) -> None:
+            raise FluxgymError("the disk is full", hint="Make room.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("fluxgym_tui.ui.screens.run_files.keep_edit", full)
+            await pilot.press("escape")
+            assert any("the disk is full" in one.message for one in app.told)
+            assert area.read_only is False
+        await pilot.press("escape")
+        assert app.screen.query_one(TextArea).read_only
+        assert "! edited by hand" in told(app, "#name")
 
 
 def test_a_clone_says_what_it_does_not_take(workspace: Workspace, photos: Path) -> None:

@@ -43,7 +43,7 @@ def export(source: str, destination: Path | None, args: argparse.Namespace, out:
     taken = [str(path) for path, text in made.files.items() if _differs(path, text)]
     if taken and not args.force:
         raise FluxgymError(f"{', '.join(taken)} there already", hint="Choose another name, or add --force to replace.")
-    for path, text in reversed(made.files.items()):  # the settings last: what they name is there then
+    for path, text in reversed(tuple(made.files.items())):  # the settings last: what they name is there then
         try:
             write_atomic(path, text)
         except OSError as error:

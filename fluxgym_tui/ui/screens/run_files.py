@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from fluxgym_tui.base.errors import FluxgymError
 from fluxgym_tui.base.text import terminal_safe
 from fluxgym_tui.checks.by_hand import is_stale, read_hand
 from fluxgym_tui.checks.preflight import Preflight
-from fluxgym_tui.config.by_hand import NAMES, HandEdits, RunPlaces, discard_edit, edit_path, hand_edits, keep_edit
+from fluxgym_tui.config.by_hand import NAMES, HandEdits, RunPlaces, discard_edit, hand_edits, keep_edit
 from fluxgym_tui.config.workspace import Workspace
 from fluxgym_tui.runs.launch import preview_files
 from fluxgym_tui.ui.outside import copy_text, edit_file, editor_command
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from fluxgym_tui.ui.app import FluxgymApp
 
 _KEYS = "n next file · e edits it · d what differs · x back to the parameters · y copies it · esc closes"
+WRITE_AFTER_S = 0.8
 _EDITING = "esc keeps what you wrote and ends the editing"
 
 
@@ -74,6 +77,8 @@ class RunFilesScreen(Dialog[bool]):
         self._changed = False
         self._editing_here = False
         self._loaded = ""  # what stood in the file when its editing here began
+        self._text = ""  # what stands there; it is asked for when the editor is gone already
+        self._write_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
@@ -156,7 +161,7 @@ class RunFilesScreen(Dialog[bool]):
             area = self.query_one(TextArea)
             area.read_only, self._editing_here = False, True
             area.focus()
-            self._loaded = area.text
+            self._loaded = self._text = area.text
             self.query_one("#keys", Static).update(_EDITING)
             return
         before = self._files.text(self._shown)
@@ -169,24 +174,45 @@ class RunFilesScreen(Dialog[bool]):
             except (OSError, UnicodeDecodeError) as error:
                 self.notify(f"What you wrote cannot be read: {error}", severity="error")
                 return
-        self._keep(text)
+        if self._keep(text):
+            self._show()
 
-    def _keep(self, text: str) -> None:
-        """Keep an edited text; one that is the parameters' own is none."""
+    @on(TextArea.Changed)
+    def _typed(self) -> None:
+        """Keep what is written here while it is: a terminal that is closed loses nothing."""
+        if self._write_timer is not None:
+            self._write_timer.stop()
+        if self._editing_here:
+            self._text = self.query_one(TextArea).text
+            self._write_timer = self.set_timer(WRITE_AFTER_S, self._keep_written)
+
+    def _keep_written(self) -> bool:
+        """Keep what stands in the editor, where that was changed; whether it is kept."""
+        area = self.query_one(TextArea)
+        return area.text == self._loaded or self._keep(area.text)
+
+    def on_unmount(self) -> None:
+        """The app ends: what was written last is kept, too."""
+        if self._editing_here and self._text != self._loaded:
+            self._keep(self._text)
+
+    def _keep(self, text: str) -> bool:
+        """Keep an edited text; one that is the parameters' own is none. False where it cannot be, which is told."""
         files, name = self._files, self._shown
         assert files.spec_file is not None
-        if text != files.text(name):
-            try:
-                if text == files.generated[name]:
-                    discard_edit(files.spec_file, name)
-                else:
-                    keep_edit(files.spec_file, name, text, made_from=files.generated[name], places=files.places)
-                    self.notify(f"{name} is edited by hand from now on, in {edit_path(files.spec_file, name).name}.")
-            except FluxgymError as error:
-                self.notify(str(error), severity="error")
-            self._changed = True
-            self._read_again()
-        self._show()
+        if text == files.text(name):
+            return True
+        try:
+            if text == files.generated[name]:
+                discard_edit(files.spec_file, name)
+            else:
+                keep_edit(files.spec_file, name, text, made_from=files.generated[name], places=files.places)
+        except FluxgymError as error:
+            self.notify(str(error), severity="error")
+            return False
+        self._changed = True
+        self._read_again()
+        return True
 
     def _read_again(self) -> None:
         self._files = replace(self._files, edits=hand_edits(self._files.spec_file))
@@ -217,8 +243,9 @@ class RunFilesScreen(Dialog[bool]):
         """Keep what is being written, else close."""
         area = self.query_one(TextArea)
         if self._editing_here:
-            self._editing_here = False
-            self._keep(area.text if area.text != self._loaded else self._files.text(self._shown))
-            area.focus()
+            if self._keep_written():
+                self._editing_here = False
+                self._show()
+                area.focus()
             return
         self.dismiss(self._changed)
