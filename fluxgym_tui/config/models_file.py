@@ -21,7 +21,7 @@ _ENTRY_KEYS = (
     *("gated", "arch", "flags", "most_swapped", *_SOURCE_KEYS, *COMPANION_KEYS),
 )
 _NOT_MODELS = ("companions", "folders")
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # never "..": it names a folder here, too
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

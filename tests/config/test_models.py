@@ -220,6 +220,7 @@ def test_a_file_of_ones_own_is_named_by_path(tmp_path: Path) -> None:
         ("m:\n  repo: a/b\n  file: c\n  arch: sdxl\n", ":4:3: m.arch must be flux or chroma, not sdxl"),
         ("m:\n  repo: a/b\n  file: c\n  flags: {sdpaa: true}\n", ":4:11: m.flags.sdpaa is not known here"),
         ("m:\n  repo: a\n  file: c\n", ":2:3: m.repo must be owner/name, not 'a'"),
+        ("m:\n  repo: ../..\n  file: c\n", ":2:3: m.repo must be owner/name, not '../..'"),
         ("m:\n  repo: a/b\n  file: ../c\n", ":3:3: m.file must be the name of a file in the repository"),
         ("m:\n  repo: a/b\n  file: c\n  sha256: 12ab\n", ":4:3: m.sha256 must be 64 hexadecimal digits, not '12ab'"),
         ("m:\n  repo: a/b\n  file: c\n  bytes: 0\n", ":4:3: m.bytes must be above 0"),
